@@ -1,0 +1,1 @@
+"""The words of the public contract as frozen types and declared frames. No I/O, imports nothing above."""

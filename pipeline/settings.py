@@ -1,0 +1,74 @@
+"""The settings: the environment is read here and nowhere else.
+
+=============================  ====================================================================
+``BOUNTYGUARD_HOME``           folder of the embedded stores (default ``.bountyguard``)
+``BOUNTYGUARD_DATABASE_URL``   ``postgresql://…``; without it, SQLite inside the home
+``BOUNTYGUARD_RULES``          folder of rulebooks (default: those that ship)
+``BOUNTYGUARD_CLOCK``          a fixed RFC 3339 time instead of the clock, for replays and tests
+``BOUNTYGUARD_CHECKPOINTS``    file of the audit chain's signed checkpoints; better on other storage
+``BOUNTYGUARD_DASK``           ``tcp://…`` of a Dask scheduler for the flows
+=============================  ====================================================================
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pipeline.model.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator can set. Raises ``UsageError`` on a value that cannot be read."""
+
+    home: Path
+    database_url: str
+    rules: Path | None = None
+    fixed_clock: datetime | None = None
+    checkpoints_file: Path | None = None
+    dask: str | None = None
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the audit chain's checkpoints are written."""
+        return self.checkpoints_file or self.home / "audit" / "checkpoints.jsonl"
+
+    def now(self) -> datetime:
+        """Return the time: the clock's, or the fixed one of a replay."""
+        return self.fixed_clock or datetime.now(UTC)
+
+
+def load_settings(
+    environment: Mapping[str, str] | None = None, *, home: Path | None = None
+) -> Settings:
+    """Read the settings; ``home`` (the ``--home`` option) goes before the environment."""
+    env = os.environ if environment is None else environment
+    place = (home or Path(env.get("BOUNTYGUARD_HOME") or ".bountyguard")).expanduser().resolve()
+    return Settings(
+        home=place,
+        database_url=env.get("BOUNTYGUARD_DATABASE_URL") or f"sqlite:///{place / 'bountyguard.db'}",
+        rules=_path(env.get("BOUNTYGUARD_RULES")),
+        fixed_clock=_clock(env.get("BOUNTYGUARD_CLOCK")),
+        checkpoints_file=_path(env.get("BOUNTYGUARD_CHECKPOINTS")),
+        dask=env.get("BOUNTYGUARD_DASK") or None,
+    )
+
+
+def _path(value: str | None) -> Path | None:
+    return Path(value).expanduser().resolve() if value else None
+
+
+def _clock(value: str | None) -> datetime | None:
+    if not value:
+        return None
+    try:
+        fixed = datetime.fromisoformat(value)
+    except ValueError as error:
+        raise UsageError(
+            "settings.clock", f"BOUNTYGUARD_CLOCK={value!r} is no RFC 3339 time"
+        ) from error
+    if fixed.tzinfo is None:
+        raise UsageError("settings.clock", f"BOUNTYGUARD_CLOCK={value!r} has no offset from UTC")
+    return fixed.astimezone(UTC)
