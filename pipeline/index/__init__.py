@@ -1,0 +1,1 @@
+"""Similarity indexes: immutable segments and a small delta, exact, rebuilt from fingerprints."""
