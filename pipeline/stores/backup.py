@@ -1,0 +1,154 @@
+"""Back up and restore: one snapshot of every table, and the files that its rows name.
+
+The snapshot is read in one transaction, so a back-up taken under load is a state that really was. Files
+are immutable and are written before the row that names them, so copying them afterwards misses none.
+Tables are Parquet, the same for both databases: a back-up of SQLite restores into PostgreSQL.
+"""
+
+import hashlib
+import shutil
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.model.errors import StoreError, UsageError
+from pipeline.stores.blobs import FolderBlobs, write_durably
+from pipeline.stores.database import HEAD, Database
+from pipeline.stores.tables import Instant, metadata, record
+
+MANIFEST: Final = "backup.json"
+ROWS_PER_READ: Final = 50_000
+ROWS_PER_INSERT: Final = 1_000
+
+
+def back_up(
+    database: Database, blobs: FolderBlobs, lake: Path, target: Path, *, now: datetime
+) -> dict[str, Any]:
+    """Write a back-up into an empty or absent folder; return its manifest.
+
+    Raises ``UsageError`` where the folder holds something already.
+    """
+    if target.exists() and any(target.iterdir()):
+        raise UsageError("backup.not_empty", f"{target} is not empty: name a new folder")
+    tables: dict[str, Any] = {}
+    with database.read() as connection:
+        for table in metadata.sorted_tables:
+            tables[str(table.name)] = _dump(connection, table, target / "tables")
+        files = _named_files(connection)
+        digests = _named_blobs(connection)
+    for path in files:
+        _copy(lake / path, target / "lake" / path)
+    for digest in digests:
+        _copy(blobs.path(digest), target / "blobs" / digest[:2] / digest[2:])
+    manifest = {
+        "schema": HEAD,
+        "made_at": now.isoformat(),
+        "tables": tables,
+        "segments": len(files),
+        "blobs": len(digests),
+    }
+    write_durably(target / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    return manifest
+
+
+def restore(database: Database, home: Path, source: Path) -> dict[str, Any]:
+    """Bring a back-up into an empty database and an empty home; return its manifest.
+
+    Raises ``UsageError`` where the database holds something already, ``StoreError`` where the back-up
+    is damaged or was made by another schema.
+    """
+    if not (source / MANIFEST).is_file():
+        raise UsageError(
+            "backup.absent", f"{source} holds no {MANIFEST}: it is no finished back-up"
+        )
+    manifest: dict[str, Any] = orjson.loads((source / MANIFEST).read_bytes())
+    if manifest["schema"] != HEAD:
+        raise StoreError(
+            "backup.schema", f"the back-up has schema {manifest['schema']}, this program {HEAD}"
+        )
+    frames = {name: _read(source, name, told) for name, told in manifest["tables"].items()}
+    for part in ("lake", "blobs"):
+        if (source / part).is_dir():
+            shutil.copytree(source / part, home / part, dirs_exist_ok=True)
+    with database.write() as connection:
+        for table in (record.submissions, record.tasks, record.workers, record.quarantine):
+            held = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar()
+            if held:
+                raise UsageError(
+                    "restore.not_empty", f"the database holds {held} {table.name} already"
+                )
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(sa.delete(table))  # the rows that a migration put there
+        for table in metadata.sorted_tables:
+            _load(connection, table, frames[table.name])
+    return manifest
+
+
+def _dump(connection: Connection, table: sa.Table, folder: Path) -> dict[str, Any]:
+    query = sa.select(*(_raw(c) for c in table.columns)).order_by(*table.primary_key.columns)
+    result = connection.execution_options(yield_per=ROWS_PER_READ).execute(query)
+    schema = {c.name: _dtype(c.type) for c in table.columns}
+    parts = [pl.DataFrame(schema=schema)]
+    for rows in result.partitions():
+        parts.append(pl.DataFrame([tuple(r) for r in rows], schema=schema, orient="row"))
+    frame = pl.concat(parts)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{table.name}.parquet"
+    frame.write_parquet(path, compression="zstd")
+    return {"rows": frame.height, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _raw(column: sa.Column[Any]) -> sa.ColumnElement[Any]:
+    raw = sa.type_coerce(column, sa.BigInteger()) if isinstance(column.type, Instant) else column
+    return raw.label(column.name)
+
+
+def _dtype(kind: Any) -> pl.DataType:
+    if isinstance(kind, Instant | sa.Integer):
+        return pl.Int64()
+    if isinstance(kind, sa.Boolean):
+        return pl.Boolean()
+    if isinstance(kind, sa.LargeBinary):
+        return pl.Binary()
+    return pl.Float64() if isinstance(kind, sa.Float | sa.Numeric) else pl.String()
+
+
+def _read(source: Path, name: str, told: dict[str, Any]) -> pl.DataFrame:
+    path = source / "tables" / f"{name}.parquet"
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != told["sha256"]:
+        raise StoreError("backup.damaged", f"{path.name} is not what was backed up")
+    return pl.read_parquet(path)
+
+
+def _load(connection: Connection, table: sa.Table, frame: pl.DataFrame) -> None:
+    """Insert rows as they were stored: instants are integers here and must not be converted again."""
+    bare = sa.table(table.name, *(sa.column(c.name) for c in table.columns))
+    for part in frame.iter_slices(ROWS_PER_INSERT):
+        connection.execute(sa.insert(bare), part.to_dicts())
+
+
+def _named_files(connection: Connection) -> list[str]:
+    return list(connection.execute(sa.select(record.segments.c.path)).scalars())
+
+
+def _named_blobs(connection: Connection) -> list[str]:
+    digests = set(connection.execute(sa.select(record.contents.c.digest)).scalars())
+    digests |= set(connection.execute(sa.select(record.assets.c.digest)).scalars())
+    for references in connection.execute(sa.select(record.tasks.c.reference_digests)).scalars():
+        digests |= set(orjson.loads(references))
+    return sorted(digests)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copy2(source, target)
+    except FileNotFoundError as error:
+        raise StoreError(
+            "backup.file_lost", f"a named file is not on disk: {source.name}"
+        ) from error

@@ -1,0 +1,89 @@
+"""What the rules may ask beside the findings: credit, lists, snoozes, what was paid, counters."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import polars as pl
+import sqlalchemy as sa
+
+from pipeline.ports import Batch
+from pipeline.rulebook import counters as counting
+from pipeline.rulebook.names import Counter
+from pipeline.stores.database import Database
+from pipeline.stores.fetch import fetch
+from pipeline.stores.ledger import Ledger
+from pipeline.stores.listing import Listing
+from pipeline.stores.tables import ledger, record
+
+_HISTORY: Final = {
+    n: t for n, t in counting.HISTORY.items() if n not in ("held_at", "overturned_at")
+}
+
+
+class Circumstances:
+    """Reads, for a batch, the facts of ``pipeline.rulebook.facts.ScoreFacts`` that are not findings."""
+
+    def __init__(self, database: Database, held: Ledger, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._listing = Listing(database)
+        self._ledger = held
+        self._now = now
+
+    def of(
+        self, batch: Batch, signals: pl.DataFrame, counters: Sequence[Counter] = ()
+    ) -> dict[str, Any]:
+        """Return the facts for a batch and what was found about it."""
+        sources = signals["matched_submission_id"].drop_nulls().unique().to_list()
+        return {
+            "contents": batch.contents,
+            "credit": self._ledger.standings(batch.workers["worker_id"].to_list()),
+            "paid": self._ledger.paid(sources),
+            "lists": self._listing.lists(),
+            "snoozes": self._listing.snoozes(),
+            "counters": self._counters(batch.submissions, counters),
+            "at": self._now(),
+        }
+
+    def _counters(self, submissions: pl.DataFrame, counters: Sequence[Counter]) -> pl.DataFrame:
+        ids = submissions["submission_id"].to_list()
+        if not counters or not ids:
+            return pl.DataFrame(schema={"submission_id": pl.String})
+        times = submissions["submitted_at"].to_list()
+        since = counting.reach(counters, min(times))
+        return counting.count(self._history(since, max(times)), ids, counters)
+
+    def _history(self, since: datetime, until: datetime) -> pl.DataFrame:
+        """Return who handed in what in [since, until], and which of it was held and overturned."""
+        s, t = record.submissions, record.tasks
+        within = s.c.submitted_at.between(since, until)
+        query = (
+            sa.select(
+                s.c.submission_id, s.c.worker_id, s.c.device_id, s.c.ip, t.c.publisher_id, s.c.task_id,
+                s.c.submitted_at, t.c.bounty_minor.label("amount_minor"),
+            )
+            .select_from(s.outerjoin(t, s.c.task_id == t.c.task_id))
+            .where(within)
+        )  # fmt: skip
+        members, decided = ledger.case_members, ledger.case_decisions
+        held = (
+            sa.select(members.c.submission_id, sa.func.min(members.c.joined_at).label("held_at"))
+            .where(members.c.outcome.in_(["block_and_review", "decline"]))
+            .group_by(members.c.submission_id)
+        )
+        overturned = (
+            sa.select(members.c.submission_id, sa.func.min(decided.c.at).label("overturned_at"))
+            .join_from(members, decided, members.c.case_id == decided.c.case_id)
+            .where(decided.c.verdict == "overturn")
+            .group_by(members.c.submission_id)
+        )
+        with self._database.read() as connection:
+            known = fetch(connection, query, _HISTORY)
+            parts = [
+                fetch(connection, q, {"submission_id": pl.String(), name: counting.HISTORY[name]})
+                for q, name in ((held, "held_at"), (overturned, "overturned_at"))
+            ]
+        joined = known
+        for part in parts:
+            joined = joined.join(part, on="submission_id", how="left", maintain_order="left")
+        return joined.select(list(counting.HISTORY))

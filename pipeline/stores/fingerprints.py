@@ -1,0 +1,314 @@
+"""Fingerprints by key, by nearness and by submission: segments on disk, indexes beside them.
+
+The segments are the record; an index is a cache of one kind, filled from the segments that it has not
+read yet. It is kept on disk by the one process that holds the kind's lock; any other reads what is
+there and keeps what is newer in memory. A cache that does not fit the record is made anew. Rows that a
+later fingerprinting replaced stay in an index until it is: they can only nominate, because what a
+detector proves with comes from ``rows``, which knows the newest segment.
+"""
+
+import fcntl
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from typing import IO
+
+import numpy as np
+import orjson
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.index.hamming import CodeIndex
+from pipeline.index.postings import PostingIndex
+from pipeline.model import frames
+from pipeline.model.errors import StoreError
+from pipeline.stores.blobs import write_durably
+from pipeline.stores.database import Database
+from pipeline.stores.fetch import IDS_PER_QUERY, in_chunks
+from pipeline.stores.segments import Segments
+from pipeline.stores.tables import record
+
+CODE_BYTES = 32
+SEGMENTS_PER_READ = 64
+
+
+FLUSH_ROWS = 200_000
+"""Rows added in memory from which the cache on disk is brought up to date."""
+STATE = "state.json"
+
+
+@dataclass(slots=True)
+class _Kind:
+    """The indexes of one kind, the last segment that they have read, and what is not on disk yet."""
+
+    postings: PostingIndex
+    codes: CodeIndex
+    folder: Path | None
+    keeper: IO[bytes] | None
+    ordinal: int = 0
+    segment_id: str = ""
+    unsaved: int = 0
+    lock: Lock = field(default_factory=Lock)
+
+    @classmethod
+    def open(cls, folder: Path | None) -> "_Kind":
+        """Open the cache of a kind; without a folder, or with one that is damaged, begin empty."""
+        if folder is None:
+            return cls(postings=PostingIndex(), codes=CodeIndex(), folder=None, keeper=None)
+        folder.mkdir(parents=True, exist_ok=True)
+        keeper = _lock(folder)
+        try:
+            state = orjson.loads((folder / STATE).read_bytes())
+            return cls(
+                postings=PostingIndex(folder / "postings"),
+                codes=CodeIndex(folder / "codes"),
+                folder=folder,
+                keeper=keeper,
+                ordinal=int(state["ordinal"]),
+                segment_id=str(state["segment_id"]),
+            )
+        except (FileNotFoundError, ValueError, KeyError, StoreError):
+            return cls.empty(folder, keeper)
+
+    @classmethod
+    def empty(cls, folder: Path | None, keeper: IO[bytes] | None) -> "_Kind":
+        """Begin anew; what is on disk goes only where this process keeps it."""
+        if folder is None or keeper is None:
+            return cls(postings=PostingIndex(), codes=CodeIndex(), folder=None, keeper=keeper)
+        for part in ("postings", "codes"):
+            shutil.rmtree(folder / part, ignore_errors=True)
+        (folder / STATE).unlink(missing_ok=True)
+        return cls(
+            postings=PostingIndex(folder / "postings"),
+            codes=CodeIndex(folder / "codes"),
+            folder=folder,
+            keeper=keeper,
+        )
+
+    def save(self) -> None:
+        """Bring the cache on disk up to date, if this process keeps it."""
+        if self.keeper is None or self.folder is None or not self.unsaved:
+            return
+        self.postings.flush()
+        self.codes.flush()
+        state = {"ordinal": self.ordinal, "segment_id": self.segment_id}
+        write_durably(self.folder / STATE, orjson.dumps(state))
+        self.unsaved = 0
+
+
+def _lock(folder: Path) -> IO[bytes] | None:
+    """Take the kind's lock if nobody has it; it is held until the process ends or closes it."""
+    file = (folder / "lock").open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+class Documents:
+    """Submission ids and times by the small integers that indexes use."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._ids: list[str] = []
+        self._times = np.zeros(0, np.int64)
+        self._docs: dict[str, int] = {}
+
+    def refresh(self, connection: Connection) -> None:
+        """Learn the submissions that arrived since."""
+        columns = record.submissions.c
+        query = (
+            sa.select(
+                columns.submission_id,
+                sa.type_coerce(columns.submitted_at, sa.BigInteger()),
+                columns.doc,
+            )
+            .where(columns.doc >= len(self._ids))
+            .order_by(columns.doc)
+        )
+        rows = connection.execute(query).all()
+        if not rows:
+            return
+        for submission_id, _, doc in rows:
+            self._ids.append(submission_id)
+            self._docs[submission_id] = doc
+        new = np.fromiter((r[1] for r in rows), np.int64, len(rows))
+        self._times = np.concatenate([self._times, new])
+
+    def numbers(self, submission_ids: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
+        """Return the integer of each submission."""
+        return np.array([self._docs[s] for s in submission_ids], dtype=np.uint32)
+
+    def frame(self, docs: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> pl.DataFrame:
+        """Return ``submission_id`` and ``submitted_at`` (µs) beside each integer."""
+        names = pl.Series("submission_id", [self._ids[d] for d in docs.tolist()], dtype=pl.String)
+        return pl.DataFrame([names, pl.Series("_at", self._times[docs], dtype=pl.Int64)])
+
+
+class FingerprintStore:
+    """Reads fingerprints for ``Past``."""
+
+    def __init__(self, database: Database, segments: Segments, folder: Path | None = None) -> None:
+        self._database = database
+        self._segments = segments
+        self._folder = folder
+        self._documents = Documents(database)
+        self._kinds: dict[str, _Kind] = {}
+        self._lock = Lock()
+
+    def postings(
+        self, kind: str, keys: pl.Series, *, df_max: int | None, limit: int
+    ) -> pl.DataFrame:
+        """Find who has these keys: a POSTINGS frame, each key's earliest submissions first."""
+        asked = keys.drop_nulls().unique().sort().to_numpy().astype(np.uint64)
+        index = self._ready(kind).postings
+        if df_max is not None and len(asked):
+            asked = asked[index.counts(asked) <= df_max]
+        found, docs, contents, positions = index.lookup(asked)
+        if not len(found):
+            return frames.empty(frames.POSTINGS)
+        hits = pl.DataFrame(
+            {
+                "key": pl.Series(found, dtype=pl.UInt64),
+                "content_index": pl.Series(contents, dtype=pl.Int32),
+                "position": pl.Series(positions, dtype=pl.Int32),
+            }
+        ).hstack(self._documents.frame(docs))
+        ordered = hits.unique().sort("key", "_at", "submission_id", "content_index", "position")
+        return ordered.head(limit).select(list(frames.POSTINGS))
+
+    def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:
+        """Count the submissions that carry each key."""
+        asked = keys.drop_nulls().unique().sort().to_numpy().astype(np.uint64)
+        counts = self._ready(kind).postings.counts(asked)
+        counted = pl.DataFrame(
+            {
+                "key": pl.Series(asked, dtype=pl.UInt64),
+                "df": pl.Series(np.asarray(counts), dtype=pl.Int64, strict=False),
+            }
+        )
+        return counted.filter(pl.col("df") > 0)
+
+    def nearest(
+        self, kind: str, codes: Sequence[bytes], *, distance_max: int, limit: int
+    ) -> pl.DataFrame:
+        """Find stored codes within a Hamming distance: a NEIGHBOURS frame."""
+        if not codes:
+            return frames.empty(frames.NEIGHBOURS)
+        asked = np.frombuffer(b"".join(codes), np.uint8).reshape(-1, CODE_BYTES)
+        hits = self._ready(kind).codes.nearest(asked, distance_max=distance_max, limit=2**31 - 1)
+        if not len(hits.query):
+            return frames.empty(frames.NEIGHBOURS)
+        found = pl.DataFrame(
+            {
+                "query": pl.Series(hits.query, dtype=pl.Int32),
+                "content_index": pl.Series(hits.content, dtype=pl.Int32),
+                "slot": pl.Series(hits.slot, dtype=pl.Int32),
+                "distance": pl.Series(hits.distance, dtype=pl.Int32),
+            }
+        ).hstack(self._documents.frame(hits.doc))
+        order = ["query", "distance", "_at", "submission_id", "content_index", "slot"]
+        return found.unique().sort(order).head(limit).select(list(frames.NEIGHBOURS))
+
+    def rows(self, kind: str, submission_ids: Sequence[str]) -> pl.DataFrame:
+        """Return the newest fingerprints of that kind of those submissions."""
+        by_segment: dict[str, list[str]] = {}
+        table = record.fingerprinted.c
+        room = kind.partition(".")[0]
+        parts = [frames.empty(frames.FINGERPRINTS)]
+        with self._database.read() as connection:
+            for some in in_chunks(sorted(set(submission_ids)), IDS_PER_QUERY):
+                query = sa.select(table.submission_id, table.segment_id).where(
+                    table.submission_id.in_(some), table.detector == room
+                )
+                for submission_id, segment_id in connection.execute(query):
+                    if segment_id is not None:
+                        by_segment.setdefault(segment_id, []).append(submission_id)
+            named = self._segments.named(connection, sorted(by_segment))
+        scans = [
+            self._segments.scan([s]).filter(
+                pl.col("kind") == kind, pl.col("submission_id").is_in(by_segment[s.segment_id])
+            )
+            for s in named
+        ]
+        parts += pl.collect_all(scans)
+        return pl.concat(parts).sort("submission_id", "content_index")
+
+    def close(self) -> None:
+        """Bring the caches on disk up to date and give their locks back."""
+        for state in self._kinds.values():
+            with state.lock:
+                state.save()
+                if state.keeper is not None:
+                    state.keeper.close()
+        self._kinds.clear()
+
+    def _ready(self, kind: str) -> _Kind:
+        """Bring the indexes of a kind up to date with the listed segments."""
+        with self._lock:
+            if kind not in self._kinds:
+                self._kinds[kind] = _Kind.open(self._folder / kind if self._folder else None)
+            state = self._kinds[kind]
+        with state.lock, self._database.read() as connection:
+            if state.ordinal and not self._fits(connection, state):
+                state = self._kinds[kind] = _Kind.empty(state.folder, state.keeper)
+            columns = record.segments.c
+            fresh = connection.execute(
+                sa.select(columns.segment_id, columns.ordinal)
+                .where(columns.table_name == "fingerprints", columns.ordinal > state.ordinal)
+                .order_by(columns.ordinal)
+            ).all()
+            self._documents.refresh(connection)
+            if not fresh:
+                return state
+            named = self._segments.named(connection, [r.segment_id for r in fresh])
+            for some in range(0, len(named), SEGMENTS_PER_READ):
+                part = named[some : some + SEGMENTS_PER_READ]
+                self._fill(
+                    state, self._segments.scan(part).filter(pl.col("kind") == kind).collect()
+                )
+            state.ordinal, state.segment_id = fresh[-1].ordinal, fresh[-1].segment_id
+            if state.unsaved >= FLUSH_ROWS:
+                state.save()
+        return state
+
+    @staticmethod
+    def _fits(connection: Connection, state: _Kind) -> bool:
+        """Say whether the cache was made from this record, and not from one that was replaced."""
+        columns = record.segments.c
+        query = sa.select(columns.segment_id).where(columns.ordinal == state.ordinal)
+        return connection.execute(query).scalar() == state.segment_id
+
+    def _fill(self, state: _Kind, made: pl.DataFrame) -> None:
+        docs = pl.Series("_doc", self._documents.numbers(made["submission_id"].to_list()))
+        keyed = (
+            made.with_columns(docs)
+            .filter(pl.col("keys").list.len() > 0)
+            .select("_doc", "content_index", "keys", "positions")
+            .explode("keys", "positions", empty_as_null=True)
+        )
+        state.unsaved += keyed.height
+        if keyed.height:
+            state.postings.add(
+                keyed["keys"].to_numpy().astype(np.uint64),
+                keyed["_doc"].to_numpy().astype(np.uint32),
+                keyed["content_index"].to_numpy().astype(np.int32),
+                keyed["positions"].to_numpy().astype(np.int32),
+            )
+        coded = made.with_columns(docs).filter(
+            pl.col("keys").list.len() == 0, pl.col("value").bin.size() % CODE_BYTES == 0,
+            pl.col("value").bin.size() > 0,
+        )  # fmt: skip
+        for doc, content, value in coded.select("_doc", "content_index", "value").iter_rows():
+            codes = np.frombuffer(value, np.uint8).reshape(-1, CODE_BYTES)
+            count = len(codes)
+            state.unsaved += count
+            state.codes.add(
+                codes, np.full(count, doc, np.uint32), np.full(count, content, np.int32),
+                np.arange(count, dtype=np.int32),
+            )  # fmt: skip

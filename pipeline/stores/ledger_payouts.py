@@ -1,0 +1,324 @@
+"""Payouts on open books: fund, reserve, post, void; disbursements; what the settle stage asked for.
+
+Every function looks at the payout's state under the books' lock before it acts, so an action that was
+planned on older facts, or is carried out twice, does nothing.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Final
+
+import orjson
+
+from pipeline.model.errors import LedgerError
+from pipeline.model.money import Action, decision_id
+from pipeline.stores import ledger_opening as opening
+from pipeline.stores.ledger_books import SYSTEM, Books
+
+TAKES_A_SLOT: Final = ("waiting", "held", "posted")
+DISBURSE_WITHIN: Final = timedelta(days=7)
+NO_CURRENCY: Final = "XXX"
+
+
+def carry_out(books: Books, action: Action) -> bool:
+    """Take one step of a plan; False where the books have moved on and it no longer fits."""
+    if not books.enrol(action.submission_id, action.payout_key):
+        return False
+    payout = books.payout(action.payout_key)
+    if payout is None or payout["state"] not in TAKES_A_SLOT:
+        takes = action.kind in ("post", "hold", "wait", "withdraw")
+        full = action.slots is not None and takes and (
+            books.slots_taken(action.task_id, TAKES_A_SLOT) >= action.slots
+        )  # fmt: skip
+        if full:
+            return False
+    done = _STEPS[action.kind](books, action, payout)
+    if done:
+        detail = {
+            "payout": action.payout_key, "revision": action.revision, "outcome": action.outcome,
+            "amount_minor": action.amount_minor, "currency": action.currency,
+            "reason_codes": list(action.reason_codes), "ruleset": action.ruleset_digest,
+        }  # fmt: skip
+        books.log(SYSTEM, f"payout.{action.kind}", action.submission_id, detail)
+    return done
+
+
+def _fresh(books: Books, action: Action, payout: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return the payout's row, made or brought to what the action speaks of."""
+    base: dict[str, Any] = dict(payout) if payout else {
+        "payout_key": action.payout_key, "task_id": action.task_id, "worker_id": action.worker_id,
+        "publisher_id": action.publisher_id, "attempt": 0, "funded_minor": 0, "state": "new",
+        "amount_minor": action.amount_minor, "currency": action.currency, "disbursement": None,
+        "disbursements": 0, "case_id": None, "case_kind": None, "case_state": None,
+        "decided_codes": "[]",
+    }  # fmt: skip
+    if base["currency"] == NO_CURRENCY:
+        base |= {
+            "amount_minor": action.amount_minor, "currency": action.currency,
+            "publisher_id": action.publisher_id,
+        }  # fmt: skip
+        if payout is not None and action.currency != NO_CURRENCY:
+            base["state"] = "new"  # nothing is reserved yet: the price was not known
+    base |= {"submission_id": action.submission_id, "revision": action.revision}
+    return books.put_payout(base)
+
+
+def _decision(action: Action) -> str:
+    return decision_id(action.submission_id, action.revision, action.ruleset_digest)
+
+
+def _post(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
+    fits = payout is None or (
+        payout["state"] == "waiting" and payout["case_state"] in (None, "overturned")
+    )
+    if fits:
+        settle_one(books, action, payout)
+    return fits
+
+
+def settle_one(
+    books: Books,
+    action: Action,
+    payout: Mapping[str, Any] | None,
+    *,
+    amount_minor: int | None = None,
+) -> None:
+    """Pay one payout that may be paid, all of it or a part, and move the credit that goes with it."""
+    fresh = _fresh(books, action, payout)
+    row = pay(books, fresh, decision=_decision(action), amount_minor=amount_minor)
+    if row["case_state"] == "overturned":
+        return  # a person decided; credit moved then
+    if action.outcome == "review":
+        opening.open_case(books, "look", action, row)
+    else:
+        accept(books, row, _decision(action), on_time=action.on_time, weight=action.weight_permille)
+
+
+def _wait(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
+    if payout is not None:
+        return False
+    reserve(books, _fresh(books, action, payout), "waiting", decision=_decision(action))
+    return True
+
+
+def _hold(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
+    if payout is not None and (payout["state"] != "waiting" or payout["case_state"]):
+        return False
+    row = reserve(books, _fresh(books, action, payout), "held", decision=_decision(action))
+    opening.open_case(books, "hold", action, row)
+    return True
+
+
+def _void(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
+    if payout is not None and (payout["state"] != "waiting" or payout["case_state"]):
+        return False
+    row = reserve(books, _fresh(books, action, payout), "held", decision=_decision(action))
+    row = release(books, row, decision=_decision(action))
+    opening.open_case(books, "decline", action, row)
+    return True
+
+
+def _late(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
+    if (
+        payout is None
+        or payout["state"] != "posted"
+        or payout["case_state"] in ("open", "appealed")
+    ):
+        return False
+    if (payout["submission_id"], payout["revision"]) == (action.submission_id, action.revision):
+        return False
+    opening.open_case(books, "late", action, _fresh(books, action, payout))
+    return True
+
+
+def _withdraw(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
+    if payout is None or payout["case_state"] != "open" or payout["case_kind"] == "look":
+        return False
+    row = _fresh(books, action, payout)
+    opening.leave_case(books, row, "withdrawn")
+    row = books.put_payout(row | {"case_state": "withdrawn"})
+    if row["state"] != "posted":
+        row = pay(books, row, decision=_decision(action))
+        accept(books, row, _decision(action), on_time=action.on_time, weight=action.weight_permille)
+    return True
+
+
+_STEPS: Final = {
+    "post": _post, "wait": _wait, "hold": _hold, "void": _void, "late": _late,
+    "withdraw": _withdraw,
+}  # fmt: skip
+
+
+def reserve(
+    books: Books, payout: Mapping[str, Any], state: str, *, decision: str, funder: str | None = None
+) -> dict[str, Any]:
+    """Bring the money into escrow and reserve it for the worker."""
+    row = dict(payout)
+    if row["state"] in ("waiting", "held") and row["attempt"]:
+        return books.put_payout(row | {"state": state})
+    attempt = row["attempt"] + 1
+    row |= {"attempt": attempt, "state": state}
+    if not row["amount_minor"]:
+        return books.put_payout(row)
+    key, currency = row["payout_key"], row["currency"]
+    escrow = books.account("escrow", row["task_id"], currency)
+    wanting = row["amount_minor"] - row["funded_minor"]
+    if wanting > 0:
+        if funder is None:
+            source = books.account("publisher", row["publisher_id"] or "-", currency)
+        else:
+            source = books.account("platform", funder, currency)
+        books.transfer(f"fund:{key}:{attempt}", "fund", source, escrow, wanting, payout=row)
+        row["funded_minor"] += wanting
+    books.transfer(
+        f"payout:{key}:{attempt}", "payout", escrow,
+        books.account("payable", row["worker_id"], currency), row["amount_minor"], pending=True,
+        payout=row, decision_id=decision,
+    )  # fmt: skip
+    return books.put_payout(row)
+
+
+def pay(
+    books: Books,
+    payout: Mapping[str, Any],
+    *,
+    decision: str,
+    amount_minor: int | None = None,
+    funder: str | None = None,
+) -> dict[str, Any]:
+    """Post a payout, reserving first where nothing is reserved, and send the instruction to pay out.
+
+    ``amount_minor`` pays a part; what is left goes back to the publisher.
+    """
+    if payout["state"] == "posted":
+        raise LedgerError("transfer.resolved", f"payout {payout['payout_key']} is posted already")
+    row = reserve(books, payout, "held", decision=decision, funder=funder)
+    row["state"] = "posted"
+    if not row["amount_minor"]:
+        return books.put_payout(row)
+    moved = row["amount_minor"] if amount_minor is None else amount_minor
+    books.resolve(
+        f"payout:{row['payout_key']}:{row['attempt']}", "post", amount_minor=moved, payout=row,
+        decision_id=decision,
+    )  # fmt: skip
+    row["funded_minor"] -= moved
+    row["amount_minor"] = moved
+    refund(books, row)
+    return disburse(books, row, decision=decision)
+
+
+def release(books: Books, payout: Mapping[str, Any], *, decision: str) -> dict[str, Any]:
+    """Void what is reserved: the money stays in escrow until an appeal is out of the question."""
+    row = dict(payout)
+    if row["amount_minor"]:
+        books.resolve(
+            f"payout:{row['payout_key']}:{row['attempt']}", "void", payout=row, decision_id=decision
+        )
+    return books.put_payout(row | {"state": "voided"})
+
+
+def refund(books: Books, payout: dict[str, Any]) -> None:
+    """Give back to the publisher what lies in escrow for a payout and is not needed."""
+    if payout["funded_minor"] <= 0:
+        return
+    currency = payout["currency"]
+    books.transfer(
+        f"refund:{payout['payout_key']}:{payout['attempt']}", "refund",
+        books.account("escrow", payout["task_id"], currency),
+        books.account("publisher", payout["publisher_id"] or "-", currency),
+        payout["funded_minor"], payout=payout,
+    )  # fmt: skip
+    payout["funded_minor"] = 0
+    books.put_payout(payout)
+
+
+def disburse(books: Books, payout: Mapping[str, Any], *, decision: str | None) -> dict[str, Any]:
+    """Reserve the payable money for the payment provider and send the instruction."""
+    row = dict(payout)
+    if row["disbursement"] in ("pending", "posted"):
+        raise LedgerError("transfer.resolved", "the payment is under way or done already")
+    number = row["disbursements"] + 1
+    name = f"disburse:{row['payout_key']}:{number}"
+    expires_at = books.now + DISBURSE_WITHIN
+    books.transfer(
+        name, "disburse", books.account("payable", row["worker_id"], row["currency"]),
+        books.account("paid", row["worker_id"], row["currency"]), row["amount_minor"], pending=True,
+        payout=row, decision_id=decision, expires_at=expires_at,
+    )  # fmt: skip
+    row |= {"disbursement": "pending", "disbursements": number}
+    books.send(
+        "payout.instructed", name,
+        {
+            "settlement_id": name, "submission_id": row["submission_id"],
+            "task_id": row["task_id"], "worker_id": row["worker_id"],
+            "amount_minor": row["amount_minor"], "currency": row["currency"],
+            "decision_id": decision, "expires_at": expires_at.isoformat(),
+        },
+    )  # fmt: skip
+    return books.put_payout(row)
+
+
+def finish(books: Books, payout_key: str, result: str, *, actor: str) -> dict[str, Any]:
+    """Take in what became of a payment: ``posted`` (it arrived), ``voided`` or ``expired``.
+
+    Told twice, the second changes nothing. Raises ``LedgerError``: ``settlement.unknown``,
+    ``settlement.finished`` where it ended otherwise.
+    """
+    row = books.payout(payout_key)
+    if row is None or row["disbursement"] is None:
+        raise LedgerError("settlement.unknown", "there is no such settlement")
+    if row["disbursement"] == result:
+        return row
+    if row["disbursement"] != "pending":
+        raise LedgerError("settlement.finished", f"the settlement is {row['disbursement']} already")
+    name = f"disburse:{payout_key}:{row['disbursements']}"
+    phase = {"posted": "post", "voided": "void", "expired": "expire"}[result]
+    books.resolve(name, phase, payout=row)
+    books.log(actor, f"settlement.{result}", row["submission_id"], {"settlement": name})
+    books.send(
+        f"payout.{result}", name, {"settlement_id": name, "submission_id": row["submission_id"]}
+    )
+    return books.put_payout(dict(row) | {"disbursement": result})
+
+
+def accept(
+    books: Books,
+    payout: Mapping[str, Any],
+    decision: str,
+    *,
+    on_time: bool,
+    weight: int,
+    at: Any = None,
+) -> None:
+    """Post the credit of accepted work."""
+    kind = "accepted" if on_time else "accepted_late"
+    books.credit(
+        f"accept:{payout['payout_key']}:{decision}", payout["worker_id"], kind,
+        decision_id=decision, payout=payout, weight_permille=weight, revision=payout["revision"],
+        at=at,
+    )  # fmt: skip
+
+
+def bonus(books: Books, payout_key: str, amount_minor: int, *, why: str, actor: str) -> str:
+    """Pay a bonus beside a paid payout; a further bonus is another transfer.
+
+    Raises ``LedgerError('bonus.unpaid')`` where the payout itself was not paid.
+    """
+    row = books.payout(payout_key)
+    if row is None or row["state"] != "posted" or row["currency"] == NO_CURRENCY:
+        raise LedgerError("bonus.unpaid", "a bonus goes to work that was paid")
+    name = f"bonus:{payout_key}:{books.next_sequence()}"
+    books.transfer(
+        name, "bonus", books.account("publisher", row["publisher_id"] or "-", row["currency"]),
+        books.account("payable", row["worker_id"], row["currency"]), amount_minor, payout=row,
+    )  # fmt: skip
+    books.log(
+        actor, "payout.bonus", row["submission_id"], {"amount_minor": amount_minor, "why": why}
+    )
+    return name
+
+
+def codes_of(text: str) -> list[str]:
+    """Decode a list of reason codes kept as JSON text."""
+    found: list[str] = orjson.loads(text)
+    return found

@@ -1,0 +1,98 @@
+"""Allow, block and watch lists, and snoozes: added with a reason, an owner and an end; never deleted."""
+
+import hashlib
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+import sqlalchemy as sa
+
+from pipeline.model.errors import UsageError
+from pipeline.model.frames import Schema
+from pipeline.rulebook.facts import LISTS, SNOOZES
+from pipeline.stores.database import Database
+from pipeline.stores.fetch import fetch
+from pipeline.stores.tables import record
+
+NAMES = ("allow", "block", "watch")
+
+
+class Listing:
+    """Reads and grows the lists that rules may ask."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def lists(self) -> pl.DataFrame:
+        """Return every entry, ended ones too: a LISTS frame."""
+        return self._read(record.lists, LISTS)
+
+    def snoozes(self) -> pl.DataFrame:
+        """Return every snooze, ended ones too: a SNOOZES frame."""
+        return self._read(record.snoozes, SNOOZES)
+
+    def _read(self, table: sa.Table, schema: Schema) -> pl.DataFrame:
+        with self._database.read() as connection:
+            found = fetch(connection, sa.select(table), schema)
+        return found.sort(found.columns, nulls_last=True)
+
+    def add(
+        self,
+        name: str,
+        subject: str,
+        value: str,
+        *,
+        reason: str,
+        owner: str,
+        now: datetime,
+        expires_at: datetime | None = None,
+    ) -> str:
+        """Put a subject on a list. Raises ``UsageError`` without a reason, an owner or a known list."""
+        if name not in NAMES:
+            raise UsageError("list.unknown", f"there is no list {name!r}: {', '.join(NAMES)}")
+        if not reason.strip() or not owner.strip():
+            raise UsageError("list.unowned", "an entry needs a reason and an owner")
+        row = {
+            "list": name, "subject": subject, "value": value, "reason": reason, "owner": owner,
+            "added_at": now, "expires_at": expires_at,
+        }  # fmt: skip
+        return self._insert(record.lists, "entry_id", row)
+
+    def snooze(
+        self,
+        rule: str,
+        subject: str,
+        value: str,
+        *,
+        case_id: str,
+        owner: str,
+        now: datetime,
+        expires_at: datetime,
+    ) -> str:
+        """Silence one rule for one subject until then."""
+        row = {
+            "rule": rule, "subject": subject, "value": value, "case_id": case_id, "owner": owner,
+            "added_at": now, "expires_at": expires_at,
+        }  # fmt: skip
+        return self._insert(record.snoozes, "snooze_id", row)
+
+    def end(self, entry_id: str, *, now: datetime) -> None:
+        """End an entry or a snooze now. Raises ``UsageError`` for one that there is not."""
+        with self._database.write() as connection:
+            for table, key in ((record.lists, "entry_id"), (record.snoozes, "snooze_id")):
+                ended = connection.execute(
+                    sa.update(table)
+                    .where(table.c[key] == entry_id)
+                    .values(expires_at=now)
+                    .returning(table.c[key])
+                ).all()
+                if ended:
+                    return
+        raise UsageError("list.unknown_entry", f"there is no entry {entry_id!r}")
+
+    def _insert(self, table: sa.Table, key: str, row: dict[str, Any]) -> str:
+        parts = "\x1f".join(str(v) for v in row.values())
+        name = hashlib.sha256(parts.encode()).hexdigest()[:32]
+        with self._database.write() as connection:
+            self._database.insert_new(connection, table, [{key: name} | row])
+        return name

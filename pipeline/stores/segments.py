@@ -1,0 +1,134 @@
+"""Immutable Parquet segments: written and synced first, then listed by one SQL transaction.
+
+A reader reads the list and never the folder, so a file counts only once a committed row names it; one
+that a killed run left behind is an orphan, and ``sweep`` removes it. A segment is named by what it
+holds, so that the same rows written twice are one segment.
+"""
+
+import hashlib
+import io
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.model.errors import StoreError
+from pipeline.stores.blobs import write_durably
+from pipeline.stores.database import Database
+from pipeline.stores.tables import record
+
+ROW_GROUP = 32_768
+ORPHAN_AGE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """One file: its name, where it lies below the lake's folder, and how many rows it has."""
+
+    segment_id: str
+    table: str
+    partition: str
+    path: str
+    sha256: str
+    row_count: int
+
+
+class Segments:
+    """The segments of all tables below one folder."""
+
+    def __init__(self, root: Path, database: Database) -> None:
+        self._root = root
+        self._database = database
+
+    def write(self, table: str, partition: str, frame: pl.DataFrame) -> Segment:
+        """Write a file durably. It does not count until ``enlist`` has named it."""
+        buffer = io.BytesIO()
+        frame.write_parquet(
+            buffer,
+            compression="zstd",
+            compression_level=3,
+            row_group_size=ROW_GROUP,
+            statistics=True,
+        )
+        data = buffer.getvalue()
+        digest = hashlib.sha256(data).hexdigest()
+        path = (
+            f"{table}/{partition}/{digest[:32]}.parquet"
+            if partition
+            else f"{table}/{digest[:32]}.parquet"
+        )
+        if not (self._root / path).exists():
+            write_durably(self._root / path, data)
+        return Segment(
+            segment_id=f"{table}-{digest[:32]}", table=table, partition=partition, path=path,
+            sha256=digest, row_count=frame.height,
+        )  # fmt: skip
+
+    def enlist(self, connection: Connection, segments: Sequence[Segment]) -> frozenset[str]:
+        """Name segments in this transaction; return the ids of those that were not yet named."""
+        if not segments:
+            return frozenset()
+        last = connection.execute(sa.select(sa.func.max(record.segments.c.ordinal))).scalar() or 0
+        rows = [
+            {
+                "segment_id": s.segment_id, "table_name": s.table, "partition": s.partition,
+                "path": s.path, "sha256": s.sha256, "row_count": s.row_count, "ordinal": last + 1 + i,
+            }
+            for i, s in enumerate(segments)
+        ]  # fmt: skip
+        return frozenset(k for (k,) in self._database.insert_new(connection, record.segments, rows))
+
+    def listed(self, connection: Connection, table: str) -> list[Segment]:
+        """List the segments of a table, oldest first."""
+        columns = record.segments.c
+        found = connection.execute(
+            sa.select(record.segments).where(columns.table_name == table).order_by(columns.ordinal)
+        )
+        return [_segment(row) for row in found]
+
+    def named(self, connection: Connection, ids: Sequence[str]) -> list[Segment]:
+        """Return those segments, oldest first."""
+        columns = record.segments.c
+        found = connection.execute(
+            sa.select(record.segments).where(columns.segment_id.in_(ids)).order_by(columns.ordinal)
+        )
+        return [_segment(row) for row in found]
+
+    def scan(self, segments: Sequence[Segment]) -> pl.LazyFrame:
+        """Scan segments of one table lazily. Raises ``StoreError`` where a listed file is gone."""
+        paths = [self._root / s.path for s in segments]
+        gone = [p.name for p in paths if not p.exists()]
+        if gone:
+            raise StoreError(
+                "store.segment_lost", f"listed segments are not on disk: {', '.join(gone[:5])}"
+            )
+        return pl.scan_parquet(paths)
+
+    def remove(self, segments: Sequence[Segment]) -> None:
+        """Remove the files of segments that no row names any more."""
+        for segment in segments:
+            (self._root / segment.path).unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Remove files that no row names and that are old enough to belong to no running writer."""
+        with self._database.read() as connection:
+            known = set(connection.execute(sa.select(record.segments.c.path)).scalars())
+        removed = 0
+        for path in self._root.rglob("*"):
+            listed = path.is_dir() or path.relative_to(self._root).as_posix() in known
+            if not listed and time.time() - path.stat().st_mtime > ORPHAN_AGE_S:
+                path.unlink(missing_ok=True)
+                removed += 1
+        return removed
+
+
+def _segment(row: sa.Row[tuple[object, ...]]) -> Segment:
+    found = row._mapping
+    return Segment(
+        segment_id=found["segment_id"], table=found["table_name"], partition=found["partition"],
+        path=found["path"], sha256=found["sha256"], row_count=found["row_count"],
+    )  # fmt: skip

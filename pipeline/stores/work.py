@@ -1,0 +1,259 @@
+"""The queue of submissions to be judged, and the one way in which judgements are written down.
+
+Three depths, each ticked off in the transaction that writes its result: 0 fingerprint, 1 look, 2 look
+with the others' findings at hand, score and decide. A kill between two transactions repeats work and
+changes nothing.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import orjson
+import polars as pl
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from pipeline.model import frames
+from pipeline.ports import Ticket
+from pipeline.stores.database import Database
+from pipeline.stores.fetch import IDS_PER_QUERY, fetch_by_ids, in_chunks
+from pipeline.stores.segments import Segments
+from pipeline.stores.tables import record
+
+DIRTY = record.dirty
+JSON_LISTS = ("reason_codes",)
+
+
+def mark_dirty(connection: Connection, submission_ids: Iterable[str], *, depth: int) -> None:
+    """Queue known submissions, at the lower of the depth asked for and the one already queued."""
+    known = record.submissions.c
+    dialect = _dialect(connection)
+    for some in in_chunks(sorted(set(submission_ids)), IDS_PER_QUERY):
+        source = sa.select(known.submission_id, known.doc, sa.literal(depth), sa.literal(1)).where(
+            known.submission_id.in_(some)
+        )
+        insert = dialect.insert(DIRTY).from_select(
+            ["submission_id", "doc", "depth", "generation"], source
+        )
+        lower = sa.case(
+            (DIRTY.c.depth < insert.excluded.depth, DIRTY.c.depth), else_=insert.excluded.depth
+        )
+        connection.execute(
+            insert.on_conflict_do_update(
+                index_elements=["submission_id"],
+                set_={"depth": lower, "generation": DIRTY.c.generation + 1},
+            )
+        )
+
+
+def _dialect(connection: Connection) -> Any:
+    from sqlalchemy.dialects import postgresql, sqlite
+
+    return sqlite if connection.dialect.name == "sqlite" else postgresql
+
+
+class WorkQueue:
+    """Implements ``pipeline.ports.Work``."""
+
+    def __init__(self, database: Database, segments: Segments) -> None:
+        self._database = database
+        self._segments = segments
+
+    def waiting(self, depth: int) -> int:
+        """Count the submissions queued at that depth."""
+        with self._database.read() as connection:
+            query = sa.select(sa.func.count()).select_from(DIRTY).where(DIRTY.c.depth == depth)
+            return int(connection.execute(query).scalar() or 0)
+
+    def next(self, depth: int, limit: int) -> list[Ticket]:
+        """Return the oldest arrivals queued at that depth."""
+        query = (
+            sa.select(DIRTY.c.submission_id, DIRTY.c.generation)
+            .where(DIRTY.c.depth == depth)
+            .order_by(DIRTY.c.doc)
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return [Ticket(submission_id=i, generation=g) for i, g in connection.execute(query)]
+
+    def queue(self, submission_ids: Iterable[str], *, depth: int) -> None:
+        """Queue submissions to be judged anew."""
+        with self._database.write() as connection:
+            mark_dirty(connection, submission_ids, depth=depth)
+
+    def queue_all(self, *, depth: int) -> None:
+        """Queue everything known: after a change of rules (2) or of a detector (0)."""
+        with self._database.write() as connection:
+            ids = connection.execute(sa.select(record.submissions.c.submission_id)).scalars().all()
+            mark_dirty(connection, ids, depth=depth)
+
+    def keep_fingerprints(
+        self, tickets: Sequence[Ticket], made: pl.DataFrame, versions: Mapping[str, str]
+    ) -> None:
+        """Remember fingerprints, for all of these submissions, by these detectors."""
+        segment = self._segments.write("fingerprints", "", made) if made.height else None
+        has = set(made.select("submission_id", "detector").unique().iter_rows())
+        rows = [
+            {
+                "submission_id": t.submission_id, "detector": d, "version": v,
+                "segment_id": segment.segment_id if segment and (t.submission_id, d) in has else None,
+            }
+            for t in tickets
+            for d, v in versions.items()
+        ]  # fmt: skip
+        with self._database.write() as connection:
+            if segment:
+                self._segments.enlist(connection, [segment])
+            self._forget(connection, record.fingerprinted, tickets, tuple(versions))
+            if rows:
+                connection.execute(record.fingerprinted.insert(), rows)
+            _advance(connection, tickets, depth=1)
+
+    def keep_findings(
+        self,
+        tickets: Sequence[Ticket],
+        signals: pl.DataFrame,
+        abstentions: pl.DataFrame,
+        ran: pl.DataFrame,
+        detectors: Sequence[str],
+    ) -> None:
+        """Replace what those detectors say of these submissions."""
+        with self._database.write() as connection:
+            self._replace(connection, tickets, signals, abstentions, ran, detectors)
+            _advance(connection, tickets, depth=2)
+
+    def keep_assessments(
+        self,
+        tickets: Sequence[Ticket],
+        signals: pl.DataFrame,
+        abstentions: pl.DataFrame,
+        ran: pl.DataFrame,
+        detectors: Sequence[str],
+        assessments: pl.DataFrame,
+        *,
+        now: datetime,
+    ) -> int:
+        """Replace those detectors' findings and add the assessments that say something new.
+
+        Returns how many were added; one whose ``input_digest`` is that of the standing assessment is
+        a duplicate and is not.
+        """
+        with self._database.write() as connection:
+            self._replace(connection, tickets, signals, abstentions, ran, detectors)
+            added = self._append(connection, assessments, now)
+            for ticket in tickets:
+                connection.execute(
+                    sa.delete(DIRTY).where(
+                        DIRTY.c.submission_id == ticket.submission_id,
+                        DIRTY.c.generation == ticket.generation,
+                    )
+                )
+        return added
+
+    def _replace(
+        self,
+        connection: Connection,
+        tickets: Sequence[Ticket],
+        signals: pl.DataFrame,
+        abstentions: pl.DataFrame,
+        ran: pl.DataFrame,
+        detectors: Sequence[str],
+    ) -> None:
+        for table in (record.signals, record.abstentions, record.ran):
+            self._forget(connection, table, tickets, detectors)
+        rows = [row | {"signal_id": _signal_id(row)} for row in signals.iter_rows(named=True)]
+        if rows:
+            connection.execute(record.signals.insert(), rows)
+        if abstentions.height:
+            unique = abstentions.unique(["submission_id", "detector", "code"], keep="first")
+            connection.execute(record.abstentions.insert(), unique.to_dicts())
+        if ran.height:
+            connection.execute(record.ran.insert(), ran.to_dicts())
+
+    @staticmethod
+    def _forget(
+        connection: Connection, table: sa.Table, tickets: Sequence[Ticket], detectors: Sequence[str]
+    ) -> None:
+        ids = [t.submission_id for t in tickets]
+        for some in in_chunks(ids, IDS_PER_QUERY):
+            connection.execute(
+                sa.delete(table).where(
+                    table.c.submission_id.in_(some), table.c.detector.in_(list(detectors))
+                )
+            )
+
+    def _append(self, connection: Connection, assessments: pl.DataFrame, now: datetime) -> int:
+        standing = _standing(connection, assessments["submission_id"].to_list())
+        rows = []
+        for row in assessments.iter_rows(named=True):
+            revision, digest = standing.get(row["submission_id"], (0, None))
+            if digest == row["input_digest"]:
+                continue
+            rows.append(
+                row
+                | {name: orjson.dumps(row[name]).decode() for name in JSON_LISTS}
+                | {
+                    "revision": revision + 1,
+                    "evaluated_at": now,
+                    "evaluation_status": "superseding" if revision else "new",
+                }
+            )
+        self._database.insert_new(connection, record.assessments, rows)
+        return len(rows)
+
+    def findings(
+        self, submission_ids: Sequence[str]
+    ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+        """Return the kept signals, abstentions and ``ran`` rows of those submissions."""
+        with self._database.read() as connection:
+            return (
+                fetch_by_ids(
+                    connection, sa.select(record.signals), record.signals.c.submission_id,
+                    submission_ids, frames.SIGNALS,
+                ),
+                fetch_by_ids(
+                    connection, sa.select(record.abstentions), record.abstentions.c.submission_id,
+                    submission_ids, frames.ABSTENTIONS,
+                ),
+                fetch_by_ids(
+                    connection, sa.select(record.ran), record.ran.c.submission_id, submission_ids,
+                    frames.RAN,
+                ),
+            )  # fmt: skip
+
+
+def _advance(connection: Connection, tickets: Sequence[Ticket], *, depth: int) -> None:
+    """Move tickets on, except those that were marked again since they were drawn."""
+    statement = (
+        sa.update(DIRTY)
+        .where(
+            DIRTY.c.submission_id == sa.bindparam("who"),
+            DIRTY.c.generation == sa.bindparam("drawn"),
+        )
+        .values(depth=depth)
+    )
+    rows = [{"who": t.submission_id, "drawn": t.generation} for t in tickets]
+    if rows:
+        connection.execute(statement, rows)
+
+
+def _standing(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, str]]:
+    """Return revision and input digest of the assessment that stands, by submission."""
+    table = record.assessments.c
+    found: dict[str, tuple[int, str]] = {}
+    for some in in_chunks(ids, IDS_PER_QUERY):
+        query = (
+            sa.select(table.submission_id, table.revision, table.input_digest)
+            .where(table.submission_id.in_(some))
+            .order_by(table.revision)
+        )
+        found.update({s: (r, d) for s, r, d in connection.execute(query)})
+    return found
+
+
+def _signal_id(row: Mapping[str, Any]) -> str:
+    """Name a signal by what it says, so that the same finding has the same name for ever."""
+    canonical = orjson.dumps(dict(row), option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(canonical).hexdigest()[:32]
