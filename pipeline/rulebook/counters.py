@@ -1,0 +1,158 @@
+"""Velocity counters: exact counts over windows, the same for a batch as one by one.
+
+A window of a submission handed in at t is (t - window, t]: the submission itself and what came
+before it in order of submission (``submitted_at``, then id), never what came later. Holds and
+overturns count from when they were decided, so a replay of the past sees what was known then.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from pipeline.model import frames
+from pipeline.rulebook.names import Counter
+
+HISTORY: Final[frames.Schema] = {
+    "submission_id": pl.String(),
+    "worker_id": pl.String(),
+    "device_id": pl.String(),
+    "ip": pl.String(),
+    "publisher_id": pl.String(),
+    "task_id": pl.String(),
+    "submitted_at": frames.UTC,
+    "amount_minor": pl.Int64(),
+    "held_at": frames.UTC,
+    "overturned_at": frames.UTC,
+}
+"""One row a submission. ``held_at`` when it was held (null: never), ``overturned_at`` when a person
+overturned that. The amount's currency is the platform's own; several are not added up."""
+
+_KEY: Final = {
+    "worker": "worker_id",
+    "device": "device_id",
+    "ip": "ip",
+    "publisher": "publisher_id",
+    "task": "task_id",
+}
+_INSTANT: Final = {"holds": "held_at", "overturns": "overturned_at"}
+
+
+def count(
+    history: pl.DataFrame, submission_ids: Sequence[str], counters: Sequence[Counter]
+) -> pl.DataFrame:
+    """Count for these submissions: ``submission_id`` and one Int64 column a counter.
+
+    ``history`` (HISTORY) must hold the submissions asked about and everything within the longest
+    window before them; more does not matter. A submission without the key (no device, say) gets null:
+    unknown. Columns follow ``counters``, rows ``submission_ids``.
+    """
+    frames.check(history, HISTORY, "counters: history")
+    ordered = history.unique("submission_id", keep="first").sort("submitted_at", "submission_id")
+    asked = pl.DataFrame(
+        {"submission_id": list(submission_ids)}, schema={"submission_id": pl.String}
+    )
+    result = asked
+    for counter in counters:
+        made = _of(ordered, counter).rename({"value": counter.name})
+        result = result.join(made, on="submission_id", how="left", maintain_order="left")
+    return result
+
+
+def _of(ordered: pl.DataFrame, counter: Counter) -> pl.DataFrame:
+    key = _KEY[counter.by]
+    keyed = ordered.drop_nulls(key)
+    parts: list[pl.DataFrame] = []
+    for group in keyed.partition_by(key, maintain_order=True):
+        values = _windowed(group, counter)
+        parts.append(pl.DataFrame({"submission_id": group["submission_id"], "value": values}))
+    if not parts:
+        return pl.DataFrame(schema={"submission_id": pl.String, "value": pl.Int64})
+    return pl.concat(parts)
+
+
+def _windowed(group: pl.DataFrame, counter: Counter) -> npt.NDArray[np.int64]:
+    at = group["submitted_at"].cast(pl.Int64).to_numpy()
+    width = counter.window_s * 1_000_000
+    if instant := _INSTANT.get(counter.of):
+        events = np.sort(group[instant].drop_nulls().cast(pl.Int64).to_numpy())
+        up_to = np.searchsorted(events, at, side="right")
+        counts: npt.NDArray[np.int64] = up_to - np.searchsorted(events, at - width, side="right")
+        return counts
+    first = np.searchsorted(at, at - width, side="right")
+    here = np.arange(at.size)
+    if counter.of == "submissions":
+        return np.asarray(here - first + 1, np.int64)
+    if counter.of == "amount_minor":
+        sums = np.concatenate([[0], group["amount_minor"].fill_null(0).to_numpy().cumsum()])
+        return np.asarray(sums[here + 1] - sums[first], np.int64)
+    return _distinct(group["worker_id"].to_list(), first)
+
+
+def _distinct(workers: list[str], first: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Count the different workers in each window by moving both of its ends forward once."""
+    inside: dict[str, int] = {}
+    found = np.zeros(len(workers), np.int64)
+    left = 0
+    for right, worker in enumerate(workers):
+        inside[worker] = inside.get(worker, 0) + 1
+        while left < first[right]:
+            gone = workers[left]
+            inside[gone] -= 1
+            if not inside[gone]:
+                del inside[gone]
+            left += 1
+        found[right] = len(inside)
+    return found
+
+
+def reach(counters: Sequence[Counter], earliest: datetime) -> datetime:
+    """Return from when the history must be read so that counts from ``earliest`` on are exact."""
+    longest = max((c.window_s for c in counters), default=0)
+    return earliest - timedelta(seconds=longest)
+
+
+class Online:
+    """The same counts one by one: ``add`` what happens in order of time, ``ask`` at any moment.
+
+    Keeps what the longest window needs; meant for a service that scores as submissions come.
+    """
+
+    def __init__(self, counters: Sequence[Counter]) -> None:
+        self._counters = tuple(counters)
+        self._rows: dict[tuple[str, str], list[tuple[datetime, str, int]]] = {}
+        self._marks: dict[tuple[str, str, str], list[datetime]] = {}
+
+    def add(self, submission: dict[str, Any]) -> dict[str, int | None]:
+        """Take a submission in (HISTORY's names) and return its counts, None where the key is null."""
+        at: datetime = submission["submitted_at"]
+        for by in {c.by for c in self._counters}:
+            if (key := submission.get(_KEY[by])) is not None:
+                row = (at, submission["worker_id"], submission.get("amount_minor") or 0)
+                self._rows.setdefault((by, key), []).append(row)
+        return {c.name: self._count(c, submission) for c in self._counters}
+
+    def mark(self, of: str, submission: dict[str, Any], at: datetime) -> None:
+        """Say that a submission was held or overturned (``of``: ``holds``, ``overturns``)."""
+        for by in {c.by for c in self._counters if c.of == of}:
+            if (key := submission.get(_KEY[by])) is not None:
+                self._marks.setdefault((of, by, key), []).append(at)
+
+    def _count(self, counter: Counter, submission: dict[str, Any]) -> int | None:
+        key = submission.get(_KEY[counter.by])
+        if key is None:
+            return None
+        at: datetime = submission["submitted_at"]
+        since = at - timedelta(seconds=counter.window_s)
+        if counter.of in _INSTANT:
+            marks = self._marks.get((counter.of, counter.by, key), [])
+            return sum(since < mark <= at for mark in marks)
+        rows = [r for r in self._rows.get((counter.by, key), []) if since < r[0] <= at]
+        if counter.of == "submissions":
+            return len(rows)
+        if counter.of == "amount_minor":
+            return sum(amount for _, _, amount in rows)
+        return len({worker for _, worker, _ in rows})

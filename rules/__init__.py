@@ -1,0 +1,1 @@
+"""The rulebook that ships: TOML files in order of name, each rule with its why, notices and tests."""
