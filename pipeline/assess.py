@@ -1,0 +1,214 @@
+"""Assess: detect → score → decide. What the command line, the API and the flows all call.
+
+``assess`` judges one batch and writes nothing; ``work_off`` drives it over everything that waits, in
+three passes, each of them idempotent: remember the arrivals, let the detectors look at them and at
+whom they touch, then let those look that read the others' findings, score and decide.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+import polars as pl
+
+from pipeline.model import frames
+from pipeline.ports import Batch, Detector, Known, Past, Ticket, Work
+from pipeline.rulebook import Rulebook
+from pipeline.rulebook.backtest import JUDGED
+from pipeline.stages.decide import decide
+from pipeline.stages.detect import Found, detect, fingerprint, first_and_second, touched
+from pipeline.stages.score import ScoreFacts, score
+
+FINGERPRINT_CHUNK = 256
+JUDGE_CHUNK = 512
+
+Progress = Callable[[str, int], None]
+"""Told the pass (``remember``, ``look``, ``decide``) and how many submissions it just did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Who judges: the detectors, the rulebook, and what the rules may ask beside the findings.
+
+    ``circumstances`` gives credit standing, velocity counters and lists for a batch.
+    """
+
+    detectors: tuple[Detector, ...]
+    rulebook: Rulebook
+    circumstances: Callable[[Batch, pl.DataFrame], Mapping[str, Any]]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Return the version of each detector."""
+        return {d.spec.name: d.spec.version for d in self.detectors}
+
+
+def assess(
+    batch: Batch, past: Past, bench: Bench, kept: Found | None = None
+) -> tuple[Found, pl.DataFrame]:
+    """Detect, score and decide: return what was found and an ASSESSMENTS frame without time.
+
+    ``kept`` is what the first detectors found already; then only those that read others' signals
+    are asked. One submission is a batch of one.
+    """
+    first, second = first_and_second(bench.detectors)
+    found = detect(batch, past, first) if kept is None else kept
+    found += detect(_with(batch, found.signals), past, second)
+    facts = ScoreFacts(
+        submissions=batch.submissions,
+        tasks=batch.tasks,
+        workers=batch.workers,
+        signals=found.signals,
+        abstentions=found.abstentions,
+        **bench.circumstances(batch, found.signals),
+    )
+    scored = score(facts, bench.rulebook)
+    decided = decide(
+        scored,
+        _considered(batch, found, bench),
+        bench.rulebook,
+        abstentions=found.abstentions,
+    )
+    return found, _written(found, scored, decided, bench)
+
+
+def rejudge(facts: ScoreFacts, rulebook: Rulebook) -> pl.DataFrame:
+    """Score and decide by another rulebook what was found already: a JUDGED frame for backtests."""
+    scored = score(facts, rulebook)
+    looked = facts.submissions.select(
+        "submission_id",
+        pl.lit("all").alias("detector"),
+        pl.lit(True).alias("applied"),
+        pl.lit(True).alias("ran"),
+    )
+    decided = decide(scored, looked, rulebook, abstentions=facts.abstentions)
+    rules = scored.select("submission_id", "rules", "shadow")
+    return decided.join(rules, on="submission_id", maintain_order="left").select(list(JUDGED))
+
+
+def _considered(batch: Batch, found: Found, bench: Bench) -> pl.DataFrame:
+    """Say for every registered detector whether it has looked at each submission."""
+    expected = pl.DataFrame({"detector": sorted(bench.versions)}, schema={"detector": pl.String})
+    looked = found.ran.select("submission_id", "detector", pl.lit(True).alias("ran"))
+    return (
+        batch.submissions.select("submission_id")
+        .join(expected, how="cross")
+        .join(looked, on=["submission_id", "detector"], how="left")
+        .select(
+            "submission_id",
+            "detector",
+            pl.lit(True).alias("applied"),
+            pl.col("ran").fill_null(False),
+        )
+    )
+
+
+def _written(
+    found: Found, scored: pl.DataFrame, decided: pl.DataFrame, bench: Bench
+) -> pl.DataFrame:
+    """Write decisions out as an ASSESSMENTS frame; what they rest on is in ``input_digest``."""
+    signals = _by_submission(found.signals)
+    abstentions = _by_submission(found.abstentions)
+    arithmetic = dict(scored.select("submission_id", "arithmetic").iter_rows())
+    versions = _canonical(bench.versions)
+    rows = []
+    for row in decided.iter_rows(named=True):
+        sid = row["submission_id"]
+        written = row | {
+            "signals": _canonical(signals.get(sid, [])),
+            "abstentions": _canonical(abstentions.get(sid, [])),
+            "arithmetic": arithmetic[sid],
+            "ruleset_digest": bench.rulebook.digest,
+            "detector_versions": versions,
+        }
+        digest = hashlib.sha256(_canonical(written).encode()).hexdigest()
+        rows.append(written | {"input_digest": digest, "evaluation_status": "new"})
+    return pl.DataFrame(rows, schema=dict(frames.ASSESSMENTS))
+
+
+def _by_submission(frame: pl.DataFrame) -> dict[str, list[dict[str, Any]]]:
+    grouped: dict[str, list[dict[str, Any]]] = {}
+    for row in frame.sort(frame.columns, nulls_last=True).iter_rows(named=True):
+        if "evidence" in row:
+            row["evidence"] = orjson.loads(row["evidence"])
+        grouped.setdefault(row.pop("submission_id"), []).append(row)
+    return grouped
+
+
+def _canonical(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _with(batch: Batch, signals: pl.DataFrame) -> Batch:
+    return Batch(
+        submissions=batch.submissions,
+        contents=batch.contents,
+        tasks=batch.tasks,
+        workers=batch.workers,
+        events=batch.events,
+        blobs=batch.blobs,
+        decoder=batch.decoder,
+        signals=signals,
+    )
+
+
+def work_off(
+    work: Work,
+    known: Known,
+    bench: Bench,
+    *,
+    now: datetime,
+    progress: Progress = lambda step, done: None,
+    between: Callable[[], None] = lambda: None,
+) -> int:
+    """Judge everything that waits; return how many assessments were added.
+
+    ``between`` runs once everything is remembered and before anybody looks: the place where a
+    platform's own calibrations are made from what is known.
+    """
+    first, second = first_and_second(bench.detectors)
+    while tickets := work.next(0, FINGERPRINT_CHUNK):
+        batch = known.batch(_ids(tickets))
+        work.keep_fingerprints(tickets, fingerprint(batch, bench.detectors), bench.versions)
+        work.queue(touched(batch, known, first), depth=1)
+        progress("remember", len(tickets))
+    between()
+    while tickets := work.next(1, JUDGE_CHUNK):
+        batch = known.batch(_ids(tickets))
+        found = detect(batch, known, first)
+        work.keep_findings(tickets, found.signals, found.abstentions, found.ran, _names(first))
+        work.queue(touched(_with(batch, found.signals), known, second), depth=2)
+        progress("look", len(tickets))
+    added = 0
+    while tickets := work.next(2, JUDGE_CHUNK):
+        kept = _kept(work, _ids(tickets), _names(first))
+        batch = known.batch(_ids(tickets))
+        found, assessments = assess(batch, known, bench, kept)
+        added += work.keep_assessments(
+            tickets, *_of(found, _names(second)), _names(second), assessments, now=now
+        )
+        progress("decide", len(tickets))
+    return added
+
+
+def _ids(tickets: Sequence[Ticket]) -> list[str]:
+    return [t.submission_id for t in tickets]
+
+
+def _names(detectors: Sequence[Detector]) -> list[str]:
+    return [d.spec.name for d in detectors]
+
+
+def _kept(work: Work, ids: Sequence[str], names: Sequence[str]) -> Found:
+    signals, abstentions, ran = work.findings(ids)
+    whole = Found(signals=signals, abstentions=abstentions, ran=ran)
+    signals, abstentions, ran = _of(whole, names)
+    return Found(signals=signals, abstentions=abstentions, ran=ran)
+
+
+def _of(found: Found, names: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    mine = pl.col("detector").is_in(list(names))
+    return found.signals.filter(mine), found.abstentions.filter(mine), found.ran.filter(mine)

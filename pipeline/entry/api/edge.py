@@ -1,0 +1,145 @@
+"""The edge of the API: request ids, limits on bodies and slow senders, metrics, logs without content."""
+
+import asyncio
+import time
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.entry.api import problems
+from pipeline.entry.api.services import Limits
+
+LEAN: Final = "/v1/score-checks"
+INTAKE_PATHS: Final = frozenset({"/v1/submissions", "/v1/events"})
+BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
+
+log = structlog.get_logger("bountyguard.api")
+
+
+class Metrics:
+    """What Prometheus reads. Labels are route templates, never what was sent."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "bountyguard_requests_total", "Requests by route, method and status.",
+            ("route", "method", "status"), registry=self.registry,
+        )  # fmt: skip
+        self.seconds = Histogram(
+            "bountyguard_request_seconds", "Seconds from the first byte to the answer, by route.",
+            ("route",), buckets=BUCKETS, registry=self.registry,
+        )  # fmt: skip
+        self.answers = Counter(
+            "bountyguard_score_checks_total", "Score checks by outcome.", ("outcome",),
+            registry=self.registry,
+        )  # fmt: skip
+
+
+class Edge:
+    """The outermost ASGI layer."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
+        self._app = app
+        self._limits = limits
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request within the limits."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = uuid4().hex
+        scope["request_id"] = request_id
+        status = 500
+
+        async def tell(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        try:
+            await self._serve(scope, receive, tell)
+        finally:
+            took = time.perf_counter() - started
+            lean = LEAN if scope["path"] == LEAN else "-"
+            route = getattr(scope.get("route"), "path", None) or lean
+            self._metrics.requests.labels(route, scope["method"][:10], str(status)).inc()
+            self._metrics.seconds.labels(route).observe(took)
+            if route != LEAN or status >= 400:
+                log.info(
+                    "request", request_id=request_id, route=route, method=scope["method"][:10],
+                    status=status, ms=round(took * 1000, 2), key_id=scope.get("key_id"),
+                )  # fmt: skip
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        limits = self._limits
+        body_max = limits.intake_body_max if scope["path"] in INTAKE_PATHS else limits.body_max
+        declared = _content_length(scope)
+        if declared is None or declared > body_max:
+            refusal = (
+                problems.response(400, "request.length", "Content-Length is no number")
+                if declared is None
+                else problems.response(413, "request.too_large", f"at most {body_max} bytes")
+            )
+            await refusal(scope, receive, _closing(send))
+            return
+        deadline = time.monotonic() + limits.body_within_s
+        seen, complete, answered = 0, False, False
+
+        async def bounded() -> Message:
+            nonlocal seen, complete
+            if complete:
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+            except TimeoutError:
+                raise problems.Problem(
+                    408, "request.slow", f"the body takes longer than {limits.body_within_s:g} s",
+                    {"Connection": "close"},
+                ) from None  # fmt: skip
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                complete = not message.get("more_body", False)
+                if seen > body_max:
+                    raise problems.Problem(
+                        413,
+                        "request.too_large",
+                        f"at most {body_max} bytes",
+                        {"Connection": "close"},
+                    )
+            return message
+
+        async def watched(message: Message) -> None:
+            nonlocal answered
+            answered = answered or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, bounded, watched)
+        except problems.Problem as problem:
+            if answered:
+                raise
+            refusal = problems.response(problem.status, problem.code, problem.told, problem.headers)
+            await refusal(scope, receive, send)
+
+
+def _content_length(scope: Scope) -> int | None:
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            return int(value) if value.isdigit() and len(value) < 19 else None
+    return 0
+
+
+def _closing(send: Send) -> Send:
+    async def tell(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (b"connection", b"close")]
+        await send(message)
+
+    return tell

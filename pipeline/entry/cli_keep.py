@@ -1,0 +1,177 @@
+"""``backup``, ``restore``, ``upkeep``, ``erase``, ``train``, ``drift``, ``doctor``: keeping the house."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.entry.context import Home, house
+from pipeline.entry.output import Format, page, people, table, write_json
+from pipeline.model.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from pipeline.bootstrap import House
+
+train = typer.Typer(no_args_is_help=True, help="Fit models on the platform's own material.")
+AsFormat = Annotated[Format, typer.Option("--format", help="text for people, json for programs")]
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the commands onto the program."""
+    for command in (backup, restore, upkeep, erase, drift, doctor):
+        app.command()(command)
+    app.add_typer(train, name="train")
+
+
+def backup(target: Annotated[Path, typer.Argument(help="a new folder")], home: Home = None) -> None:
+    """Write a back-up: one snapshot of every table, and the files that its rows name."""
+    from pipeline.stores.backup import back_up
+
+    with house(home) as opened:
+        lake = opened.settings.home / "lake"
+        told = back_up(opened.database, opened.blobs, lake, target, now=opened.settings.now())
+    people.print(
+        f"{len(told['tables'])} tables, {told['segments']} segments, {told['blobs']} files"
+    )
+
+
+def restore(
+    source: Annotated[Path, typer.Argument(help="folder of a back-up")], home: Home = None
+) -> None:
+    """Bring a back-up into an empty home, and prove its books and its audit chain.
+
+    Exit status 1 says that they do not hold.
+    """
+    from pipeline.stores.backup import restore as bring_back
+
+    with house(home) as opened:
+        bring_back(opened.database, opened.settings.home, source)
+        faults = opened.ledger.reconcile() + opened.audit().verify()
+    for fault in faults:
+        people.print(fault, markup=False, style="bold red")
+    people.print("restored; the books balance and the chain is whole" if not faults else "restored")
+    raise typer.Exit(1 if faults else 0)
+
+
+def upkeep(
+    keep_traces_days: Annotated[
+        int, typer.Option(help="days that raw behaviour logs are kept")
+    ] = 30,
+    home: Home = None,
+) -> None:
+    """Compact segments, forget raw traces that are old enough, sweep what killed runs left behind."""
+    with house(home) as opened:
+        keeper = opened.upkeep()
+        since = (opened.settings.now() - timedelta(days=keep_traces_days)).date()
+        gone = keeper.retain_events(since=since)
+        told = keeper.compact()
+        swept = opened.segments.sweep()
+    people.print(
+        f"{gone} segments of old traces removed, {told.before} segments joined into {told.after}, "
+        f"{swept} orphans swept"
+    )
+
+
+def erase(
+    worker_id: Annotated[str, typer.Argument(help="whose text, files, traces and evidence go")],
+    yes: Annotated[bool, typer.Option("--yes", help="do it without asking")] = False,
+    home: Home = None,
+) -> None:
+    """Erase what one worker wrote, sent and did. Ids and ledger entries stay. It cannot be undone."""
+    if not yes:
+        typer.confirm(f"Erase everything that {worker_id} handed in?", abort=True)
+    with house(home) as opened:
+        count = opened.upkeep().erase_worker(worker_id)
+        opened.ledger.note("operator", "worker.erased", worker_id, {"submissions": count})
+    people.print(f"{count} submissions emptied")
+
+
+def drift(
+    days: Annotated[int, typer.Option(help="days of the window under test")] = 1,
+    reference_days: Annotated[int, typer.Option(help="days of the window before it")] = 28,
+    until: Annotated[
+        str | None, typer.Option(help="RFC 3339 time; by default the newest hand-in")
+    ] = None,
+    form: AsFormat = Format.text,
+    home: Home = None,
+) -> None:
+    """Compare every finding and the score with the window before. Exit status 1: shifted or silent."""
+    from pipeline.review.drift import drift as compare
+
+    with house(home) as opened:
+        end = datetime.fromisoformat(until) if until else _newest(opened)
+        cut = end - timedelta(days=days)
+        windows = [
+            _window(opened, cut - timedelta(days=reference_days), cut),
+            _window(opened, cut, end),
+        ]
+        rows = compare(windows[0], windows[1])
+    bad = [r for r in rows if r.state in ("shifted", "silent")]
+    if form is Format.json:
+        write_json([{n: getattr(r, n) for n in r.__slots__} for r in rows])
+    else:
+        shown = [
+            (r.name, r.state, r.n_reference, r.n_today, f"{r.rate_reference:.4f}", f"{r.rate_today:.4f}",
+             "" if r.psi is None else f"{r.psi:.3f}", "" if r.p_value is None else f"{r.p_value:.2g}")
+            for r in rows
+        ]  # fmt: skip
+        columns = ("finding", "state", "n before", "n now", "rate before", "rate now", "PSI", "p")
+        page.print(table(f"Drift, {days} d against {reference_days} d", columns, shown))
+    raise typer.Exit(1 if bad else 0)
+
+
+def _newest(opened: "House") -> datetime:
+    at = opened.known.window()["submitted_at"].max()
+    if not isinstance(at, datetime):
+        raise UsageError("drift.nothing", "nothing was handed in yet")
+    return at + timedelta(microseconds=1)
+
+
+def _window(
+    opened: "House", since: datetime, until: datetime
+) -> "tuple[pl.DataFrame, pl.DataFrame]":
+    from pipeline.stores.exports import export
+
+    ids = opened.known.window(since=since, until=until).select("submission_id")
+    signals = export(opened.database, "signals").join(ids, on="submission_id", how="semi")
+    return signals, export(opened.database, "assessments").join(ids, on="submission_id", how="semi")
+
+
+@train.command("trajectory")
+def train_trajectory(
+    drop: Annotated[
+        Path | None, typer.Argument(help="labelled drop; by default the platform's own")
+    ] = None,
+    truth: Annotated[Path | None, typer.Option(help="truth.jsonl of the drop")] = None,
+    home: Home = None,
+) -> None:
+    """Fit the model of automation and its calibration; what rested on older ones is judged anew."""
+    from pipeline.line import calibrate, judge, learn_trajectory, take_in
+
+    if (drop is None) != (truth is None):
+        raise UsageError("train.labels", "name a drop and its --truth, or neither")
+    with house(home) as opened:
+        if drop is not None and truth is not None:
+            take_in(opened, drop)
+            names = learn_trajectory(opened, truth)
+        else:
+            names = calibrate(opened, always=True)
+        changed = judge(opened)
+    people.print(f"fitted {', '.join(names) or 'nothing'}; {changed} assessments changed")
+
+
+def doctor(form: AsFormat = Format.text, home: Home = None) -> None:
+    """Say what is misconfigured, missing or stale. Exit status 1 says that something is."""
+    from pipeline.doctor import examine
+
+    with house(home) as opened:
+        findings = examine(opened)
+    if form is Format.json:
+        write_json([{"check": f.check, "state": f.state, "told": f.told} for f in findings])
+    else:
+        rows = [(f.check, f.state, f.told) for f in findings]
+        page.print(table("Doctor", ("check", "state", "what to do"), rows))
+    raise typer.Exit(1 if any(f.state != "ok" for f in findings) else 0)

@@ -1,0 +1,149 @@
+"""``serve``, ``keys``: the API for the payout platform, and who may use it."""
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pipeline.entry.context import Home, house
+from pipeline.entry.output import people
+from pipeline.entry.webhooks import courier
+from pipeline.model.errors import BountyguardError
+
+if TYPE_CHECKING:
+    from pipeline.bootstrap import House
+
+keys = typer.Typer(no_args_is_help=True, help="API keys: make, rotate, revoke.")
+
+
+def register(app: typer.Typer) -> None:
+    """Hang the commands onto the program."""
+    app.command()(serve)
+    app.add_typer(keys, name="keys")
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="port to listen on")] = 8000,
+    judge_every: Annotated[
+        float,
+        typer.Option(help="seconds between looks at what arrived; 0 leaves that to the flows"),
+    ] = 5.0,
+    home: Home = None,
+) -> None:
+    """Serve the API: score checks, intake, settlements, reports, appeals, statements.
+
+    Make a key first: [bold]bountyguard keys make platform --scope checks --scope settlements[/bold]
+    """
+    import uvicorn
+
+    from pipeline.entry.api import Services, create_app
+    from pipeline.stores.gate import GateReader
+    from pipeline.stores.ledger_writer import Writer
+    from pipeline.stores.reception import Reception
+
+    with house(home) as opened:
+        background = _Background(opened, judge_every)
+        services = Services(
+            database=opened.database,
+            ledger=opened.ledger,
+            writer=Writer(opened.ledger),
+            access=opened.access(),
+            permits=opened.permits(),
+            reader=GateReader(opened.database),
+            clock=opened.settings.now,
+            intake=Reception(opened.intake, opened.decoder, background.wake),
+            ready=background.faults,
+        )
+        with background:
+            uvicorn.run(
+                create_app(services),
+                host=host,
+                port=port,
+                log_level="warning",
+                timeout_graceful_shutdown=30,
+            )
+
+
+class _Background:
+    """Judges what arrives while the API is served, in a thread of its own."""
+
+    def __init__(self, opened: "House", every_s: float) -> None:
+        self._house = opened
+        self._every_s = every_s
+        self._arrived = threading.Event()
+        self._stop = threading.Event()
+        self._fault = ""
+        self._thread = threading.Thread(target=self._work, name="judge", daemon=True)
+
+    def __enter__(self) -> "_Background":
+        if self._every_s > 0:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._arrived.set()
+        if self._every_s > 0:
+            self._thread.join(timeout=60)
+
+    @property
+    def wake(self) -> Callable[[], None]:
+        """What intake calls when something arrived."""
+        return self._arrived.set
+
+    def faults(self) -> list[str]:
+        """Say what is stale: a judge that failed leaves checks pending."""
+        return [self._fault] if self._fault else []
+
+    def _work(self) -> None:
+        from pipeline.line import judge, settle
+
+        while not self._stop.is_set():
+            self._arrived.wait(self._every_s)
+            self._arrived.clear()
+            if self._stop.is_set():
+                return
+            try:
+                if any(self._house.work.waiting(depth) for depth in range(3)):
+                    judge(self._house)
+                    settle(self._house)
+                self._house.ledger.keep_deadlines()
+                courier(self._house).deliver_due()
+                self._fault = ""
+            except BountyguardError as error:
+                self._fault = f"the judge stopped: {error.code}"
+                people.print(f"{error.code}: {error.message}", markup=False)
+
+
+@keys.command()
+def make(
+    name: Annotated[str, typer.Argument(help="who the key is for")],
+    scope: Annotated[
+        list[str], typer.Option(help="checks, intake, settlements, reports, appeals, statements")
+    ],
+    tenant: Annotated[
+        str | None, typer.Option(help="publisher:<id> or worker:<id>; everybody's without")
+    ] = None,
+    per_minute: Annotated[int, typer.Option(help="requests a minute")] = 6_000,
+    home: Home = None,
+) -> None:
+    """Make an API key and print it, once: only its digest is kept."""
+    with house(home) as opened:
+        typer.echo(opened.access().make(name, scope, tenant=tenant, per_minute=per_minute))
+
+
+@keys.command()
+def rotate(key_id: str, home: Home = None) -> None:
+    """Make a key like that one and print it; the old one works for another day."""
+    with house(home) as opened:
+        typer.echo(opened.access().rotate(key_id))
+
+
+@keys.command()
+def revoke(key_id: str, home: Home = None) -> None:
+    """End a key now."""
+    with house(home) as opened:
+        opened.access().revoke(key_id)
+    people.print(f"{key_id} is revoked")

@@ -1,0 +1,86 @@
+"""Evidence that is better looked at than read: sessions, clusters, copied text, as SVG and HTML."""
+
+import html
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from pipeline.bootstrap import House
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def draw(opened: "House", submission_id: str, folder: Path) -> list[Path]:
+    """Draw what the standing findings of a submission show; return the files that were written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    found = opened.known.signals([submission_id])
+    for number, row in enumerate(found.iter_rows(named=True)):
+        made = _drawn(opened, row)
+        if made is not None:
+            suffix, text = made
+            name = _UNSAFE.sub("_", f"{submission_id}-{number}-{row['reason_code']}")[:120]
+            path = folder / f"{name}.{suffix}"
+            path.write_text(text, encoding="utf-8")
+            written.append(path)
+    return written
+
+
+def _drawn(opened: "House", row: dict[str, Any]) -> tuple[str, str] | None:
+    evidence = orjson.loads(row["evidence"])
+    family = row["reason_code"].partition(".")[0]
+    if family == "trajectory":
+        return "svg", _session(opened, row, evidence)
+    if family in ("identity", "collusion") and "cluster" in evidence:
+        from detectors.kit.graph.draw import cluster_svg
+
+        return "svg", cluster_svg(evidence["cluster"])
+    if family == "text" and row["matched_submission_id"]:
+        return "html", _texts(opened, row, evidence)
+    return None
+
+
+def _session(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> str:
+    from detectors.trajectory import picture
+
+    matched = row["matched_submission_id"]
+    pairs = [(p["stroke"], p["source_stroke"]) for p in evidence.get("pairs", ()) if "stroke" in p]
+    return picture(
+        opened.known.events([row["submission_id"]]),
+        opened.known.events([matched]) if matched else None,
+        title=row["submission_id"],
+        matched_title=matched or "",
+        pairs=pairs,
+    )
+
+
+def _texts(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> str:
+    ids = [row["submission_id"], row["matched_submission_id"]]
+    texts = dict(opened.known.submissions(ids).select("submission_id", "text").iter_rows())
+    spans = [s for s in evidence.get("spans", ()) if isinstance(s, dict)]
+    sides = (("start", "end"), ("source_start", "source_end"))
+    columns = "".join(
+        f"<section><h2>{html.escape(sid)}</h2>"
+        f"<p>{_marked(texts.get(sid, ''), spans, *keys)}</p></section>"
+        for sid, keys in zip(ids, sides, strict=True)
+    )
+    return (
+        "<!doctype html><meta charset='utf-8'><title>Aligned text</title><style>"
+        "body{display:flex;gap:2rem;font:16px/1.6 system-ui;margin:2rem}section{flex:1}"
+        f"mark{{background:#ffe08a}}p{{white-space:pre-wrap}}</style>{columns}"
+    )
+
+
+def _marked(text: str, spans: list[dict[str, Any]], start: str, end: str) -> str:
+    """Mark the aligned spans; everything that a stranger wrote is escaped."""
+    cuts = sorted((s[start], s[end]) for s in spans if start in s and end in s)
+    out, at = [], 0
+    for a, b in cuts:
+        if a < at:
+            continue
+        out += [html.escape(text[at:a]), "<mark>", html.escape(text[a:b]), "</mark>"]
+        at = b
+    return "".join([*out, html.escape(text[at:])])

@@ -1,0 +1,285 @@
+"""The line: ingest → detect → score → decide → credit → settle, as the command line and flows run it.
+
+Each step is idempotent by key and begins where the record says that it stopped, so a run that was
+killed at any moment and is run again ends where an undisturbed one does.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+
+from pipeline.assess import rejudge, work_off
+from pipeline.bootstrap import House
+from pipeline.model import frames
+from pipeline.model.decisions import HOLDS, OUTCOMES, PAYS
+from pipeline.model.errors import UsageError
+from pipeline.model.money import SettleReport
+from pipeline.ports import Batch
+from pipeline.rulebook import Rulebook
+from pipeline.rulebook.backtest import RECORD, Backtest, backtest
+from pipeline.rulebook.facts import ScoreFacts
+from pipeline.stages.ingest import IngestReport, ingest
+from pipeline.stages.settle import plan
+from pipeline.stores.drops import FolderDrop
+from pipeline.stores.exports import export
+
+Progress = Callable[[str, int], None]
+CALIBRATION = "trajectory.calibration"
+"""Written last: while it is absent, a calibration that was killed is made again."""
+CALIBRATE_ON = 20_000
+"""Submissions, the newest, that a calibration rests on."""
+CALIBRATE_LIMIT = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoneyRow:
+    """Of one currency, in minor units: the bounties that pay, are held, are declined."""
+
+    currency: str
+    paid_minor: int
+    held_minor: int
+    declined_minor: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for ``--format json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineReport:
+    """What a run did: what came in, how it was decided, what is held and why."""
+
+    ingest: IngestReport
+    assessed: int
+    outcomes: Mapping[str, int]
+    money: Sequence[MoneyRow]
+    held: Sequence[Mapping[str, Any]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values for ``--format json`` and for artifacts."""
+        return {
+            "ingest": self.ingest.as_json(),
+            "assessed": self.assessed,
+            "outcomes": dict(self.outcomes),
+            "money": [m.as_json() for m in self.money],
+            "held": [dict(h) for h in self.held],
+        }
+
+
+def take_in(
+    house: House, drop: Path, *, progress: Progress = lambda step, count: None
+) -> IngestReport:
+    """Ingest a drop."""
+    return ingest(FolderDrop(drop), house.intake, house.decoder, progress=progress)
+
+
+def judge(house: House, *, progress: Progress = lambda step, count: None) -> int:
+    """Detect, score and decide all that waits; return how many assessments were added."""
+    return work_off(
+        house.work,
+        house.known,
+        house.bench(),
+        now=house.settings.now(),
+        progress=progress,
+        between=lambda: _calibrated(house),
+    )
+
+
+def calibrate(house: House, *, always: bool = False) -> tuple[str, ...]:
+    """Fit what is fitted on the platform's own people, where that is due; return the asset names.
+
+    It is due where nothing was fitted yet, and where twice as many submissions are known as then;
+    between these the assets are pinned, so that a finding depends on what was handed in and on a
+    named asset, and not on the order of arrival. A scheduled flow fits them ``always``. Whatever was
+    judged by older assets is queued to be judged again.
+    """
+    known = house.known.window(limit=CALIBRATE_LIMIT).select("submission_id", "task_id")
+    fitted = house.assets.note(CALIBRATION)
+    before = orjson.loads(fitted)["submissions"] if fitted else 0
+    if not always and known.height < max(1, 2 * before):
+        return ()
+    from detectors.trajectory import self_train
+
+    some = known.tail(CALIBRATE_ON)
+    ids = some["submission_id"].to_list()
+    tasks = house.known.tasks(some["task_id"].unique().to_list())
+    try:
+        made = self_train(house.known.submissions(ids), tasks, house.known.events(ids))
+    except ValueError:
+        return ()  # too few people to tell what people do: the room goes on abstaining
+    note = orjson.dumps({"submissions": known.height}).decode()
+    was = {name: house.assets.digest(name) for name in made}
+    for name in sorted(made, key=lambda n: n == CALIBRATION):
+        house.assets.put(name, made[name], note=note, now=house.settings.now())
+    if any(was[name] not in (None, house.assets.digest(name)) for name in made):
+        house.work.queue_all(depth=1)
+    return tuple(sorted(made))
+
+
+def facts(house: House, book: Rulebook) -> ScoreFacts:
+    """Gather what is known of every assessed submission, as the rules of ``book`` would read it."""
+    ids = export(house.database, "assessments")["submission_id"].to_list()
+    submissions = house.known.submissions(ids)
+    batch = Batch(
+        submissions=submissions,
+        contents=house.known.contents(ids),
+        tasks=house.known.tasks(submissions["task_id"].unique().to_list()),
+        workers=house.known.workers(submissions["worker_id"].unique().to_list()),
+        events=frames.empty(frames.EVENTS),
+        blobs=house.blobs,
+        decoder=house.decoder,
+    )
+    signals = house.known.signals(ids)
+    return ScoreFacts(
+        submissions=submissions,
+        tasks=batch.tasks,
+        workers=batch.workers,
+        signals=signals,
+        abstentions=export(house.database, "abstentions"),
+        **house.circumstances.of(batch, signals, book.counters),
+    )
+
+
+def backtest_of(
+    house: House,
+    book: Rulebook,
+    *,
+    truth: Path | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> Backtest:
+    """Say what a rulebook would have done in a window: money, people, precision, recall, overturns.
+
+    Labels come from ``truth``, or else from what people finally decided.
+    """
+    if truth is not None:
+        labels = pl.read_ndjson(truth).select("submission_id", "label")
+    else:
+        labels = _decided(house)
+    record = pl.DataFrame(
+        [(r.rule, r.decided, r.overturned) for r in house.ledger.rule_records()],
+        schema=dict(RECORD), orient="row",
+    )  # fmt: skip
+    return backtest(
+        facts(house, book), book, rejudge, labels=labels, record=record, since=since, until=until
+    )
+
+
+def _decided(house: House) -> pl.DataFrame:
+    """Read labels from final decisions: confirmed is fraud, overturned is honest."""
+    cases = export(house.database, "cases", more=house.ledger.exports())
+    label = pl.col("state").replace_strict(
+        {"confirmed": "fraud", "overturned": "honest"}, default=None, return_dtype=pl.String
+    )
+    return cases.select("submission_id", label.alias("label")).drop_nulls().unique("submission_id")
+
+
+def learn_trajectory(house: House, truth: Path) -> tuple[str, ...]:
+    """Fit the model of automation on labelled submissions that are known; queue what it may change.
+
+    ``truth`` is a truth file; its honest submissions are the people of the calibration. Raises
+    ``UsageError`` where too few people are labelled.
+    """
+    from detectors.trajectory.model import ASSET
+    from detectors.trajectory.training import calibrate as calibrate_on
+    from detectors.trajectory.training import train
+
+    labels = pl.read_ndjson(truth).select("submission_id", "label", "kinds")
+    known = house.known.submissions(labels["submission_id"].to_list())
+    tasks = house.known.tasks(known["task_id"].unique().to_list())
+    events = house.known.events(known["submission_id"].to_list())
+    try:
+        model = train(known, tasks, events, labels)
+    except ValueError as error:
+        raise UsageError("train.too_few", str(error)) from error
+    honest = labels.filter(pl.col("label") == "honest")["submission_id"].to_list()
+    made = {ASSET: model, CALIBRATION: calibrate_on(model, known, tasks, events, honest=honest)}
+    note = orjson.dumps({"submissions": house.known.window().height}).decode()
+    for name, data in made.items():
+        house.assets.put(name, data, note=note, now=house.settings.now())
+    house.work.queue_all(depth=1)
+    return tuple(made)
+
+
+def _calibrated(house: House) -> None:
+    calibrate(house)
+
+
+def settle(house: House, *, progress: Progress = lambda step, count: None) -> SettleReport:
+    """Move credit and money as decided: post, hold or void each payout, once."""
+    return house.ledger.settle(plan, progress=progress)
+
+
+def run_line(
+    house: House,
+    drop: Path,
+    *,
+    pay: bool = True,
+    progress: Progress = lambda step, count: None,
+) -> LineReport:
+    """Take a drop through the whole line."""
+    taken = take_in(house, drop, progress=progress)
+    assessed = judge(house, progress=progress)
+    if pay:
+        settle(house, progress=progress)
+    return report(house, taken, assessed)
+
+
+def report(house: House, taken: IngestReport, assessed: int) -> LineReport:
+    """Say where everything stands: outcomes, money, and what is held."""
+    standing = export(house.database, "assessments")
+    counts = dict(standing["outcome"].value_counts().iter_rows())
+    window = house.known.window().select("submission_id", "bounty_minor", "currency")
+    priced = standing.join(window, on="submission_id", how="left")
+    return LineReport(
+        ingest=taken,
+        assessed=assessed,
+        outcomes={name: counts.get(name, 0) for name in OUTCOMES},
+        money=_money(priced),
+        held=_held(house, standing),
+    )
+
+
+def _money(priced: pl.DataFrame) -> list[MoneyRow]:
+    rows = []
+    for currency, group in sorted(
+        (str(k[0]), g) for k, g in priced.drop_nulls("currency").group_by("currency")
+    ):
+        of = {
+            name: int(group.filter(where)["bounty_minor"].sum())
+            for name, where in {
+                "paid_minor": pl.col("outcome").is_in(sorted(PAYS)),
+                "held_minor": pl.col("outcome") == "block_and_review",
+                "declined_minor": pl.col("outcome") == "decline",
+            }.items()
+        }
+        rows.append(MoneyRow(currency=currency, **of))
+    return rows
+
+
+def _held(house: House, standing: pl.DataFrame) -> list[dict[str, Any]]:
+    held = standing.filter(pl.col("outcome").is_in(sorted(HOLDS)))
+    best = (
+        export(house.database, "signals")
+        .sort("strength", descending=True, maintain_order=True)
+        .group_by("submission_id", maintain_order=True)
+        .agg(pl.col("matched_submission_id").drop_nulls().first().alias("matched"))
+    )
+    ranked = held.join(best, on="submission_id", how="left").sort(
+        ["score", "submission_id"], descending=[True, False]
+    )
+    return [
+        {
+            "submission_id": row["submission_id"],
+            "outcome": row["outcome"],
+            "score": row["score"],
+            "because": " ".join(row["reason_codes"]),
+            "matched": row["matched"],
+        }
+        for row in ranked.iter_rows(named=True)
+    ]

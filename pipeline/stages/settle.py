@@ -1,0 +1,218 @@
+"""Settle: from decisions to what the ledger is to do. Pure: the same facts give the same plan.
+
+One payout a revision chain, judged by its newest submission; at most ``slots`` paid a task, earliest
+first; nothing is paid twice, and what was paid is never flipped by a later finding: a case is opened.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import orjson
+import polars as pl
+
+from pipeline.model import frames, money
+from pipeline.model.decisions import PAYS
+from pipeline.model.money import Action, ActionKind, Link, Plan, SettleFacts, payout_key, waits_only
+
+NO_CURRENCY: Final = "XXX"
+"""ISO 4217's code for "no currency": of a held payout whose price is not known yet."""
+
+TAKES_A_SLOT: Final = frozenset({"waiting", "held", "posted"})
+CLUSTERED: Final = ("collusion.", "identity.")
+OPEN: Final = frozenset({"open", "appealed"})
+
+
+def plan(facts: SettleFacts) -> Plan:
+    """Say what is to be done for each payout, earliest submission first."""
+    frames.check(facts.submissions, money.CHAIN, "settle: submissions")
+    frames.check(facts.tasks, money.PRICES, "settle: tasks")
+    frames.check(facts.standing, money.STANDING, "settle: standing")
+    frames.check(facts.payouts, money.PAYOUTS, "settle: payouts")
+    judged = _judged(facts)
+    live: dict[str, int] = {}
+    for task, state in facts.payouts.select("task_id", "state").iter_rows():
+        if state in TAKES_A_SLOT:
+            live[task] = live.get(task, 0) + 1
+    actions: list[Action] = []
+    unpriced = unslotted = 0
+    for row in judged.iter_rows(named=True):
+        kind = _step(row)
+        if kind is None:
+            continue
+        if kind in ("post", "withdraw", "wait") and row["state"] != "posted" and not row["priced"]:
+            unpriced += 1
+            continue
+        takes = row["state"] not in TAKES_A_SLOT and kind != "void"
+        if takes and row["slots"] is not None:
+            if live.get(row["task_id"], 0) >= row["slots"]:
+                unslotted += 1
+                continue
+            live[row["task_id"]] = live.get(row["task_id"], 0) + 1
+        actions.append(_action(kind, row))
+    return Plan(actions=tuple(actions), unpriced=unpriced, unslotted=unslotted)
+
+
+def _judged(facts: SettleFacts) -> pl.DataFrame:
+    """Return one row a payout: its newest submission, the evaluation of that, price and state."""
+    chained = facts.submissions.with_columns(_keys(facts).alias("payout_key"))
+    newest = (
+        chained.sort("submitted_at", "submission_id")
+        .group_by("payout_key", maintain_order=True)
+        .last()
+    )
+    return (
+        newest.join(facts.standing, on="submission_id", how="inner")
+        .join(_priced(facts.tasks), on="task_id", how="left")
+        .join(
+            facts.payouts.select(
+                "payout_key", "state", "case_kind", "case_state", "decided_codes",
+                pl.col("submission_id").alias("acted_submission"),
+                pl.col("revision").alias("acted_revision"),
+            ),
+            on="payout_key",
+            how="left",
+        )
+        .with_columns(
+            pl.col("priced").fill_null(False),
+            pl.col("bounty_minor").fill_null(0),
+            pl.col("currency").fill_null(NO_CURRENCY),
+            pl.col("weight_permille").fill_null(1000),
+            on_time=(pl.col("submitted_at") <= pl.col("deadline_at")).fill_null(True),
+        )
+        .sort("submitted_at", "submission_id")
+    )  # fmt: skip
+
+
+def _keys(facts: SettleFacts) -> pl.Series:
+    """Name the payout of each submission; a chain that was acted upon keeps the name it had then."""
+    revised = facts.submissions.filter(pl.col("supersedes").is_not_null())
+    ids = revised["submission_id"].to_list() + revised["supersedes"].to_list()
+    near = facts.submissions.filter(
+        pl.col("submission_id").is_in(pl.Series(ids, dtype=pl.String).implode())
+    )
+    links = {
+        sid: Link(task, worker, parent)
+        for sid, task, worker, parent in near.select(
+            "submission_id", "task_id", "worker_id", "supersedes"
+        ).iter_rows()
+    }
+    keys = [
+        payout_key(sid, task, worker, links.get)
+        for sid, task, worker in facts.submissions.select(
+            "submission_id", "task_id", "worker_id"
+        ).iter_rows()
+    ]
+    made = facts.submissions.select("submission_id").with_columns(
+        pl.Series("made", keys, pl.String)
+    )
+    known = made.join(facts.members, on="submission_id", how="inner")
+    adopted = known.group_by("made").agg(pl.col("payout_key").min())
+    return made.join(adopted, on="made", how="left", maintain_order="left").select(
+        pl.coalesce("payout_key", "made").alias("payout_key")
+    )["payout_key"]
+
+
+def _priced(tasks: pl.DataFrame) -> pl.DataFrame:
+    """Add whether the price is known and sane, and a task's weight beside the median bounty."""
+    known = (
+        pl.col("bounty_minor").is_not_null()
+        & pl.col("currency").is_not_null()
+        & (pl.col("bounty_minor") <= money.AMOUNT_MAX)
+    )
+    median = pl.col("bounty_minor").filter(known).median().over("currency")
+    weight = (
+        pl.when(known & (median > 0))
+        .then((pl.col("bounty_minor") * 1000.0 / median).clip(0, 1000).floor())
+        .otherwise(1000.0)
+    )
+    return tasks.with_columns(
+        priced=known,
+        weight_permille=weight.fill_null(1000).cast(pl.Int64),
+        bounty_minor=pl.when(known).then("bounty_minor"),
+        currency=pl.when(known).then("currency"),
+    )
+
+
+def _step(row: Mapping[str, Any]) -> ActionKind | None:
+    """Say what a payout in this state calls for under the newest evaluation; None for nothing."""
+    state, case = row["state"], row["case_state"]
+    pays = row["outcome"] in PAYS
+    waits = waits_only(row["outcome"], row["risk_level"], row["reason_codes"])
+    if state == "posted":
+        return _step_of_paid(row, pays, waits)
+    if state is None or (state == "waiting" and case is None):
+        if pays:
+            return "post"
+        if waits:
+            return None if state == "waiting" else "wait"
+        return "void" if row["outcome"] == "decline" else "hold"
+    if state == "waiting":
+        return "post" if case == "overturned" else None
+    undecided = case == "open"
+    return "withdraw" if pays and undecided else None
+
+
+def _step_of_paid(row: Mapping[str, Any], pays: bool, waits: bool) -> ActionKind | None:
+    case = row["case_state"]
+    if pays:
+        return "withdraw" if case == "open" and row["case_kind"] == "late" else None
+    same = (row["acted_submission"], row["acted_revision"]) == (
+        row["submission_id"],
+        row["revision"],
+    )
+    judged_already = set(row["reason_codes"]) <= set(row["decided_codes"] or ())
+    return None if waits or same or judged_already or case in OPEN else "late"
+
+
+def _action(kind: ActionKind, row: Mapping[str, Any]) -> Action:
+    return Action(
+        kind=kind,
+        payout_key=row["payout_key"],
+        submission_id=row["submission_id"],
+        revision=row["revision"],
+        outcome=row["outcome"],
+        task_id=row["task_id"],
+        worker_id=row["worker_id"],
+        publisher_id=row["publisher_id"],
+        amount_minor=row["bounty_minor"],
+        currency=row["currency"],
+        slots=row["slots"],
+        reason_codes=tuple(row["reason_codes"]),
+        ruleset_digest=row["ruleset_digest"],
+        rules=tuple(rules_of(row["arithmetic"])),
+        score=row["score"],
+        cluster_id=cluster_of(row["signals"]) if kind in ("hold", "void", "late") else None,
+        on_time=row["on_time"],
+        weight_permille=row["weight_permille"],
+    )
+
+
+def rules_of(arithmetic: str | None) -> Iterable[str]:
+    """Name the rules that counted in an evaluation, in the order of its arithmetic."""
+    if not arithmetic:
+        return ()
+    told = orjson.loads(arithmetic)
+    return [r["rule"] for r in told.get("rules", ()) if r.get("state") == "counted"]
+
+
+def cluster_of(signals: str | None) -> str | None:
+    """Name the group of accounts that the strongest finding about a group speaks of."""
+    if not signals:
+        return None
+    named = [
+        (-float(s["strength"]), str(cluster))
+        for s in orjson.loads(signals)
+        if str(s["reason_code"]).startswith(CLUSTERED)
+        and (cluster := _cluster_name(s.get("evidence")))
+    ]
+    return min(named)[1] if named else None
+
+
+def _cluster_name(evidence: object) -> str | None:
+    told = orjson.loads(evidence) if isinstance(evidence, str) else evidence
+    if not isinstance(told, dict):
+        return None
+    found = told.get("cluster_id") or told.get("cluster")
+    if isinstance(found, dict):
+        found = found.get("cluster_id") or found.get("id")
+    return found[:128] if isinstance(found, str) and found else None
