@@ -1,0 +1,1 @@
+"""What rooms share: building findings, who came first, folded text, reading pictures."""

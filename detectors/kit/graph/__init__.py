@@ -1,0 +1,1 @@
+"""What the identity and collusion rooms share: typed links, clusters, block search, pictures."""

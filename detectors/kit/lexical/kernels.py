@@ -1,0 +1,302 @@
+"""Compiled loops of the lexical kit. Imported where they run, because loading numba costs a moment.
+
+Texts lie end to end in flat arrays; ``starts`` (n + 1) says where each begins. A shingle belongs to
+the unit at which it begins; one that would run past the end of its text has length 0.
+"""
+
+import numpy as np
+from numba import njit, uint64
+
+from detectors.kit.lexical.shapes import I32, I64, SHINGLE_UNITS, U8, U32, U64
+
+# mypy: disable-error-code="assignment,return-value,no-any-return"
+# The compiler's integers are its own: which width a sum has is in the signatures, not the hints.
+
+TRIES_MAX = 64
+"""Places of one shingle that are looked at in a text that repeats itself."""
+
+_BASE = np.uint64(0x9E3779B97F4A7C15)
+_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
+_MIX2 = np.uint64(0x94D049BB133111EB)
+_FMIX1 = np.uint32(0x85EBCA6B)
+_FMIX2 = np.uint32(0xC2B2AE35)
+
+
+@njit("uint64(uint64)", cache=True, inline="always")
+def _mix(x: int) -> int:
+    """Spread the bits of a number (SplitMix64's finalizer, a bijection)."""
+    x = (x ^ (x >> uint64(30))) * _MIX1
+    x = (x ^ (x >> uint64(27))) * _MIX2
+    return x ^ (x >> uint64(31))
+
+
+@njit("int64(u4[::1], i8[::1], u4[::1], u1[::1], u4[::1], u4[::1], i4[::1], i8[::1], i4[:, ::1])",
+      cache=True)  # fmt: skip
+def fold(
+    points: U32, begins: I64, table: U32, traits: U8, pool: U32,
+    units: U32, origins: I32, starts: I64, classes: I32,
+) -> int:  # fmt: skip
+    """Fold texts of code points; return the units written, or −1 where there is no room for them.
+
+    ``classes`` (n, 6) counts the characters of each class of ``shapes`` that stood where they hide
+    something: invisible ones after a letter, look-alikes of another script beside a Latin letter.
+    """
+    n = 0
+    for i in range(len(begins) - 1):
+        starts[i] = n
+        first, last = begins[i], begins[i + 1]
+        before = np.uint32(0)
+        for j in range(first, last):
+            cp = points[j]
+            if cp >= 0x110000:
+                cp = np.uint32(0xFFFD)
+            told = table[cp]
+            kind = traits[cp] >> 2
+            if kind != 0:
+                counted = True
+                if kind <= 2:
+                    joins = before >= 0x590 and before < 0xE00
+                    counted = before != 0 and not (joins and (cp == 0x200C or cp == 0x200D or
+                                                              kind == 2))  # fmt: skip
+                elif kind == 4:
+                    after = points[j + 1] if j + 1 < last else np.uint32(0)
+                    near = before | np.uint32(0x20)
+                    next_to = after | np.uint32(0x20)
+                    counted = (97 <= near <= 122) or (97 <= next_to <= 122)
+                if counted:
+                    classes[i, kind] += 1
+            if kind == 0 or kind > 2:
+                before = cp if told != 0 else np.uint32(0)
+            if told == 0:
+                continue
+            if told >> np.uint32(31):
+                at = (told & np.uint32(0x7FFFFFFF)) >> np.uint32(5)
+                count = told & np.uint32(31)
+                if n + count > len(units):
+                    return -1
+                for k in range(count):
+                    units[n] = pool[at + k]
+                    origins[n] = j - first
+                    n += 1
+            else:
+                if n >= len(units):
+                    return -1
+                units[n] = told
+                origins[n] = j - first
+                n += 1
+    starts[len(begins) - 1] = n
+    return n
+
+
+@njit("void(u4[::1], i8[::1], u1[::1], i8, u8[::1], u1[::1], u8[::1], i8[::1])", cache=True)
+def shingle(
+    units: U32, starts: I64, traits: U8, need: int,
+    hashes: U64, lengths: U8, digests: U64, weights: I64,
+) -> None:  # fmt: skip
+    """Hash the shortest run of units from each place that weighs ``need``; digest whole texts."""
+    powers = np.empty(256, np.uint64)
+    powers[0] = uint64(1)
+    for k in range(1, 256):
+        powers[k] = powers[k - 1] * _BASE
+    for i in range(len(starts) - 1):
+        first, last = starts[i], starts[i + 1]
+        rolling = uint64(0)
+        whole = uint64(0)
+        weight = 0
+        total = 0
+        head = first
+        for j in range(first, last):
+            value = _mix(uint64(units[j]) + _BASE)
+            rolling = rolling * _BASE + value
+            whole = whole * _BASE + value
+            light = np.int64(traits[units[j]] & 3)
+            weight += light
+            total += light
+            while weight >= need:
+                size = j + 1 - head
+                hashes[head] = _mix(rolling + uint64(size))
+                lengths[head] = size
+                weight -= np.int64(traits[units[head]] & 3)
+                rolling -= _mix(uint64(units[head]) + _BASE) * powers[size - 1]
+                head += 1
+        for j in range(head, last):
+            lengths[j] = 0
+            hashes[j] = 0
+        digests[i] = _mix(whole + uint64(last - first))
+        weights[i] = total
+
+
+@njit("int64(u8[::1], u1[::1], i8[::1], i8[::1], u8[::1], i4[::1], i8[::1])", cache=True)
+def winnow(
+    hashes: U64, lengths: U8, starts: I64, windows: I64, keys: U64, places: I32, cuts: I64
+) -> int:
+    """Keep the least hash of every window (Schleimer, Wilkerson, Aiken, SIGMOD 2003)."""
+    n = 0
+    for i in range(len(starts) - 1):
+        cuts[i] = n
+        first, last = starts[i], starts[i + 1]
+        while last > first and lengths[last - 1] == 0:
+            last -= 1
+        if last == first:
+            continue
+        width = min(windows[i], last - first)
+        least = first - 1
+        for end in range(first + width, last + 1):
+            begin = end - width
+            if least < begin:
+                least = begin
+                for j in range(begin + 1, end):
+                    if hashes[j] <= hashes[least]:
+                        least = j
+            elif hashes[end - 1] < hashes[least]:
+                least = end - 1
+            else:
+                continue
+            keys[n] = hashes[least]
+            places[n] = least - first
+            n += 1
+    cuts[len(starts) - 1] = n
+    return n
+
+
+@njit("uint32(uint64)", cache=True, inline="always")
+def _premix(h: int) -> int:
+    """Mix the upper half of a hash as datasketch does before it permutes (MurmurHash3's finalizer)."""
+    x = np.uint32(h >> uint64(32))
+    x = np.uint32((x ^ (x >> np.uint32(16))) * _FMIX1)
+    x = np.uint32((x ^ (x >> np.uint32(13))) * _FMIX2)
+    return np.uint32(x ^ (x >> np.uint32(16)))
+
+
+@njit("void(u8[::1], u1[::1], i8[::1], u4[::1], u4[::1], u4[:, ::1], u8[:, ::1])", cache=True)
+def minhash(
+    hashes: U64, lengths: U8, starts: I64, a: U32, b: U32, signatures: U32, bands: U64
+) -> None:
+    """Sign texts as datasketch's ``affine32`` signs the upper halves of their shingle hashes."""
+    slots = len(a)
+    rows = slots // bands.shape[1]
+    least = np.empty(slots, np.uint32)
+    for i in range(len(starts) - 1):
+        least[:] = np.uint32(0xFFFFFFFF)
+        first, last = starts[i], starts[i + 1]
+        while last > first and lengths[last - 1] == 0:
+            last -= 1
+        for j in range(first, last, 4):  # four at a time: each slot is loaded and stored once
+            x = _premix(hashes[j])
+            y = _premix(hashes[min(j + 1, last - 1)])
+            z = _premix(hashes[min(j + 2, last - 1)])
+            w = _premix(hashes[min(j + 3, last - 1)])
+            for k in range(slots):
+                one = min(np.uint32(a[k] * x + b[k]), np.uint32(a[k] * y + b[k]))
+                two = min(np.uint32(a[k] * z + b[k]), np.uint32(a[k] * w + b[k]))
+                least[k] = min(least[k], min(one, two))
+        for k in range(slots):
+            signatures[i, k] = least[k]
+        for band in range(bands.shape[1]):
+            h = uint64(band + 1)
+            for k in range(band * rows, band * rows + rows):
+                h = _mix(h * _BASE + uint64(least[k]))
+            bands[i, band] = h
+
+
+@njit("int64(u8[::1], i8[::1], i8, i8, uint64)", cache=True, inline="always")
+def _first(hashes: U64, order: I64, low: int, high: int, wanted: int) -> int:
+    """Find the first place in ``order[low:high]`` whose hash is not below the wanted one."""
+    while low < high:
+        middle = (low + high) >> 1
+        if hashes[order[middle]] < wanted:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit("int64(u8[::1], u1[::1], i8[::1], i8, i8, i8, i8)", cache=True, inline="always")
+def _seat(hashes: U64, lengths: U8, order: I64, b0: int, b1: int, p: int, after: int) -> int:
+    """Find where shingle ``p`` stands in the right text: the first place from ``after`` on, or any."""
+    at = _first(hashes, order, b0, b1, hashes[p])
+    best = np.int64(-1)
+    tries = 0
+    while at < b1 and hashes[order[at]] == hashes[p] and tries < TRIES_MAX:
+        place = order[at]
+        if lengths[place] == lengths[p]:
+            if place >= after:
+                return place
+            if best < 0:
+                best = place
+        at += 1
+        tries += 1
+    return best
+
+
+@njit("int64(u4[::1], u1[::1], i8, i8, i8, i8, i8, i8)", cache=True, inline="always")
+def _reach(
+    units: U32, traits: U8, i: int, shift: int, step: int, low: int, high: int, drop: int
+) -> int:
+    """Extend a match from unit ``i`` in one direction until its score falls ``drop`` behind its best.
+
+    The left text is walked within [low, high) and compared with what stands ``shift`` further. Returns
+    the last unit on the way whose score was best, or ``i - step``.
+    """
+    score, top, keep = np.int64(0), np.int64(0), i - step
+    while low <= i < high and score > top - drop:
+        light = np.int64(traits[units[i]] & 3)
+        score += light if units[i] == units[i + shift] else -light
+        if score > top:
+            top, keep = score, i
+        i += step
+    return keep
+
+
+@njit("int64(u4[::1], u1[::1], u1[::1], i8, i8, i8)", cache=True, inline="always")
+def _equal(units: U32, traits: U8, hushed: U8, left: int, right: int, shift: int) -> int:
+    """Weigh the units in [left, right) that stand ``shift`` further too and count on both sides."""
+    equal = np.int64(0)
+    for k in range(left, right):
+        if hushed[k] | hushed[k + shift] == 0 and units[k] == units[k + shift]:
+            equal += np.int64(traits[units[k]] & 3)
+    return equal
+
+
+@njit("void(u4[::1], u1[::1], u8[::1], u1[::1], i8[::1], i8[::1], u1[::1], i8[::1], i8[::1], "
+      "i8, i8, i4[:, :, ::1], i4[::1], i8[:, ::1])", cache=True)  # fmt: skip
+def align(
+    units: U32, traits: U8, hashes: U64, lengths: U8, order: I64, starts: I64, hushed: U8,
+    lefts: I64, rights: I64, drop: int, discount: int,
+    blocks: I32, counts: I32, sums: I64,
+) -> None:  # fmt: skip
+    """Align pairs of texts: exact shingles seed, X-drop extension bridges single edits.
+
+    ``order`` sorts each text's places by (hash, place). ``hushed`` marks units that count for nothing
+    on either side. A block scores the weight of equal, unhushed units less ``discount``; ``blocks``
+    (pairs, room, 5) takes (left begin, left end, right begin, right end, equal weight) relative to the
+    texts, ``counts`` how many there were, ``sums`` (pairs, 2) score and equal weight of all blocks.
+    """
+    room = blocks.shape[1]
+    for pair in range(len(lefts)):
+        a0, a1 = starts[lefts[pair]], starts[lefts[pair] + 1]
+        b0, b1 = starts[rights[pair]], starts[rights[pair] + 1]
+        done, p, last = a0, a0, b0
+        while p < a1 and lengths[p] != 0:
+            size = np.int64(lengths[p])
+            place = np.int64(-1)
+            if 2 * _equal(units, traits, hushed, p, p + size, 0) >= SHINGLE_UNITS:
+                place = _seat(hashes, lengths, order, b0, b1, p, last)
+            if place < 0:
+                p += 1
+                continue
+            shift = place - p
+            low, high = max(done, b0 - shift), min(a1, b1 - shift)
+            left = _reach(units, traits, p - 1, shift, -1, low, high, drop)
+            right = _reach(units, traits, p + size, shift, 1, low, high, drop) + 1
+            equal = _equal(units, traits, hushed, left, right, shift)
+            if equal > discount:
+                sums[pair, 0] += equal - discount
+                sums[pair, 1] += equal
+                if counts[pair] < room:
+                    block = blocks[pair, counts[pair]]
+                    block[0], block[1] = left - a0, right - a0
+                    block[2], block[3] = left + shift - b0, right + shift - b0
+                    block[4] = equal
+                counts[pair] += 1
+            done, p, last = right, max(right, p + 1), right + shift
