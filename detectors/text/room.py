@@ -1,0 +1,343 @@
+"""The text detector: fingerprints nominate, alignment proves, the earliest submitter is protected."""
+
+import itertools
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from detectors.kit.findings import FindingsBuilder
+from detectors.kit.lexical import Picks, align, covered, minhash, read, weights_of, winnow
+from detectors.kit.order import Order
+from detectors.text import examples as shown
+from detectors.text import surface
+from detectors.text.bodies import BODY, Body, Reader, bodies, given_texts
+from detectors.text.corpus import (
+    Corpus,
+    Loud,
+    evidence_of,
+    joined,
+    own_weights,
+    quiet_picks,
+    where,
+)
+from detectors.text.nominate import BAND, DF_MAX, WHOLE, WINNOW, nominate
+from detectors.text.prove import explain
+from pipeline.model import frames
+from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past
+
+WHOLE_WEIGHT_MIN: Final = 36
+BAND_WEIGHT_MIN: Final = 60
+SIGNED_MAX: Final = 200_000
+"""Longer texts have thousands of winnowed fingerprints, and no need of a signature."""
+
+
+class TextDetector:
+    """Reports copied, disguised and empty texts, in submissions and in the files that they carry."""
+
+    spec = DetectorSpec(
+        name="text",
+        version="1",
+        consumes=frozenset({"text", "contents", "tasks"}),
+        reason_codes=frozenset(
+            {
+                "text.near_duplicate",
+                "text.contained",
+                "text.template_only",
+                "text.hidden_characters",
+                "text.canary",
+            }
+        ),
+    )
+
+    def __init__(self) -> None:
+        self._reader = Reader()
+
+    def fingerprint(self, batch: Batch) -> pl.DataFrame:
+        """Remember winnowed fingerprints, MinHash bands beside the signature, and whole digests."""
+        found, _ = bodies(
+            batch.submissions, batch.contents, batch.blobs, batch.decoder, self._reader
+        )
+        if not found:
+            return frames.empty(frames.FINGERPRINTS)
+        texts = read([b.text for b in found])
+        picks = winnow(texts)
+        signatures, bands = minhash(texts, units_max=SIGNED_MAX)
+        heads = _signature_head()
+        rows: list[pl.DataFrame] = []
+        bounds = picks.cuts.tolist()
+        keys = [picks.keys[a:b] for a, b in itertools.pairwise(bounds)]
+        places = [picks.places[a:b] for a, b in itertools.pairwise(bounds)]
+        weights = texts.weights
+        some = np.flatnonzero(np.diff(picks.cuts) > 0)
+        whole = np.flatnonzero(weights >= WHOLE_WEIGHT_MIN)
+        signed = np.flatnonzero(
+            (weights >= BAND_WEIGHT_MIN) & (np.diff(texts.starts) <= SIGNED_MAX)
+        )
+        rows.append(self._rows(found, WINNOW, some, [keys[i] for i in some],
+                               [places[i] for i in some]))  # fmt: skip
+        rows.append(self._rows(found, WHOLE, whole, [texts.digests[i : i + 1] for i in whole]))
+        rows.append(self._rows(found, BAND, signed, [bands[i] for i in signed],
+                               values=[heads + signatures[i].tobytes() for i in signed]))  # fmt: skip
+        return pl.concat(rows)
+
+    def touched(self, batch: Batch, past: Past) -> frozenset[str]:
+        """Name later submissions that share a fingerprint, and later revisions of these."""
+        made = self.fingerprint(batch)
+        when = batch.submissions.select("submission_id", "worker_id", "submitted_at")
+        known = set(batch.ids)
+        found: set[str] = set()
+        for kind in (WINNOW, WHOLE, BAND):
+            mine = (
+                made.filter(pl.col("kind") == kind)
+                .select("submission_id", pl.col("keys").alias("key"))
+                .explode("key", empty_as_null=True)
+                .unique()
+            )
+            if mine.is_empty():
+                continue
+            found |= _later_carriers(mine, when, past, kind)
+        found |= set(_revisions_of(batch, past))
+        found |= _near(past, known | found)
+        return frozenset(found - known)
+
+    def detect(self, batch: Batch, past: Past) -> Findings:
+        """Judge every text of the batch against all that came before it."""
+        built = FindingsBuilder(self.spec)
+        found, unread = bodies(
+            batch.submissions, batch.contents, batch.blobs, batch.decoder, self._reader
+        )
+        for file in unread:
+            built.abstain(file.submission_id, file.code, file.why)
+        if not found:
+            return built.build()
+        corpus = self._corpus(found, batch, past, batch.submissions)
+        copied = self._copies(corpus, batch, past, built)
+        self._surfaces(corpus, batch, copied, built)
+        return built.build()
+
+    def examples(self) -> Iterable[Example]:
+        """Copies, disguises, honest look-alikes."""
+        return shown.examples()
+
+    def _rows(
+        self, found: Sequence[Body], kind: str, which: npt.NDArray[np.int64],
+        keys: Sequence[npt.NDArray[np.uint64]],
+        places: Sequence[npt.NDArray[np.int32]] | None = None,
+        values: Sequence[bytes] | None = None,
+    ) -> pl.DataFrame:  # fmt: skip
+        some = [found[i] for i in which.tolist()]
+        positions = places or [np.zeros(len(k), np.int32) for k in keys]
+        return pl.DataFrame(
+            {
+                "submission_id": [b.submission_id for b in some],
+                "detector": [self.spec.name] * len(some),
+                "version": [self.spec.version] * len(some),
+                "kind": [kind] * len(some),
+                "content_index": [b.content_index for b in some],
+                "keys": pl.Series(list(keys), dtype=pl.List(pl.UInt64)),
+                "positions": pl.Series(list(positions), dtype=pl.List(pl.Int32)),
+                "value": pl.Series(values or [None] * len(some), dtype=pl.Binary),
+            },
+            schema=dict(frames.FINGERPRINTS),
+        )
+
+    def _corpus(
+        self, found: list[Body], batch: Batch, past: Past, submissions: pl.DataFrame
+    ) -> Corpus:
+        """Fold bodies and mark what their tasks handed out."""
+        texts = read([b.text for b in found])
+        task_of = dict(submissions.select("submission_id", "task_id").iter_rows())
+        tasks = past.tasks(sorted(set(task_of.values())))
+        given = given_texts(tasks, {}, batch.blobs, batch.decoder, self._reader)
+        by_task: dict[str, list[int]] = {}
+        for index, body in enumerate(found):
+            by_task.setdefault(task_of[body.submission_id], []).append(index)
+        marks = np.zeros(len(texts.units), np.bool_)
+        for task_id, indexes in by_task.items():
+            if given.get(task_id):
+                handed = read(given[task_id])
+                hashes = np.unique(handed.hashes[handed.lengths > 0])
+                marks |= covered(texts, indexes, hashes)
+        return Corpus(bodies=found, texts=texts, given=marks)
+
+    def _copies(
+        self, corpus: Corpus, batch: Batch, past: Past, built: FindingsBuilder
+    ) -> dict[int, float]:
+        """Report copies; return the greatest strength by text."""
+        texts, picks = corpus.texts, winnow(corpus.texts)
+        quiet = quiet_picks(corpus, picks)
+        who = pl.DataFrame(
+            {
+                "text": np.arange(len(texts)),
+                "submission_id": [b.submission_id for b in corpus.bodies],
+                "weight": own_weights(corpus),
+            }
+        ).join(batch.submissions.select("submission_id", "worker_id", "submitted_at"),
+               on="submission_id", maintain_order="left")  # fmt: skip
+        _, bands = minhash(texts, units_max=SIGNED_MAX)
+        own = own_weights(corpus)
+        digests = np.where(own >= WHOLE_WEIGHT_MIN, texts.digests, np.uint64(0))
+        named = nominate(who, picks, quiet, digests, bands, past)
+        pairs = named.pairs
+        if pairs.is_empty():
+            return {}
+        order = Order.of(past, [*pairs["submission_id"].unique().to_list(), *batch.ids])
+        accused = pairs.join(who.select("text", own="submission_id"), on="text")
+        rows = [
+            (text, source, content)
+            for text, source, content, own_id in accused.select(
+                "text", "submission_id", "content_index", "own"
+            ).iter_rows()
+            if order.accusable(own_id, source)
+        ]
+        if not rows:
+            return {}
+        return self._prove(corpus, rows, picks, named.stock, order, batch, past, built)
+
+    def _prove(
+        self, corpus: Corpus, rows: list[tuple[int, str, int]], picks: Picks,
+        stock: npt.NDArray[np.bool_],
+        order: Order, batch: Batch, past: Past, built: FindingsBuilder,
+    ) -> dict[int, float]:  # fmt: skip
+        ids = sorted({source for _, source, _ in rows})
+        known = past.submissions(ids)
+        theirs, _ = bodies(known, past.contents(ids), past, batch.decoder, self._reader)
+        asked = {(source, content) for _, source, content in rows}
+        theirs = [b for b in theirs if (b.submission_id, b.content_index) in asked]
+        sources = self._corpus(theirs, batch, past, known)
+        place = {(b.submission_id, b.content_index): i for i, b in enumerate(theirs)}
+        both = joined(corpus, sources)
+        first = len(corpus.bodies)
+        pairs: list[tuple[int, int]] = []
+        seen: set[tuple[int, int]] = set()
+        for text, whose, content in sorted(rows, key=lambda r: (r[0], order[r[1]].rank, r[2])):
+            at = place.get((whose, content))
+            if at is None or (text, int(sources.texts.digests[at])) in seen:
+                continue  # of equal sources the earliest says all
+            seen.add((text, int(sources.texts.digests[at])))
+            pairs.append((text, first + at))
+        found = align(
+            both.texts, [p[0] for p in pairs], [p[1] for p in pairs], both.given.astype(np.uint8)
+        )
+        weights = own_weights(both)
+        loud = Loud.of(both, picks, stock)
+        by_text: dict[int, list[int]] = {}
+        for at, (text, _) in enumerate(pairs):
+            by_text.setdefault(text, []).append(at)
+        strengths: dict[int, float] = {}
+        for text, mine in by_text.items():
+            accused = order[both.bodies[text].submission_id]
+            owners = [order[both.bodies[pairs[at][1]].submission_id] for at in mine]
+            copies = explain(
+                [(at, loud.keep(text, found.of(at))) for at in mine],
+                float(weights[text]),
+                [float(weights[pairs[at][1]]) for at in mine],
+                [o.worker_id == accused.worker_id for o in owners],
+            )
+            for copy in copies:
+                source = pairs[copy.pair][1]
+                owner = order[both.bodies[source].submission_id]
+                built.signal(
+                    accused.submission_id,
+                    copy.code,
+                    strength=copy.strength,
+                    matched_submission_id=owner.submission_id,
+                    matched_worker_id=owner.worker_id,
+                    evidence=evidence_of(both, text, source, copy)
+                    | {"first_submitted_at": owner.submitted_at.isoformat()},
+                )
+                strengths[text] = max(strengths.get(text, 0.0), copy.strength)
+        return strengths
+
+    def _surfaces(
+        self, corpus: Corpus, batch: Batch, copied: Mapping[int, float], built: FindingsBuilder
+    ) -> None:
+        """Report what single texts show by themselves."""
+        extras = batch.submissions.select("submission_id", "task_id").join(
+            batch.tasks.select("task_id", task_extra="extra"), on="task_id", how="left"
+        )
+        planted = {
+            sid: surface.canaries_of(extra)
+            for sid, extra in extras.select("submission_id", "task_extra").iter_rows()
+        }
+        weights = weights_of(corpus.texts)
+        for index, body in enumerate(corpus.bodies):
+            here = slice(corpus.texts.starts[index], corpus.texts.starts[index + 1])
+            given = corpus.given[here]
+            found = (
+                surface.hidden_characters(
+                    body.text, corpus.texts.classes[index], len(given),
+                    copied=copied.get(index, 0.0) >= 0.5,
+                ),
+                surface.template_only(weights[here], given, body.content_index == BODY),
+                surface.canary(corpus.texts, index, planted.get(body.submission_id, []), given),
+            )  # fmt: skip
+            for one in found:
+                if one is not None:
+                    evidence = {"where": where(body), **one.evidence}
+                    built.signal(
+                        body.submission_id, one.code, strength=one.strength, evidence=evidence
+                    )
+
+
+def _later_carriers(mine: pl.DataFrame, when: pl.DataFrame, past: Past, kind: str) -> set[str]:
+    """Name those who handed in later than a batch member whose key they carry.
+
+    A key that the batch carries over ``DF_MAX`` stops nominating, so all of its carriers are named.
+    """
+    keys = mine["key"].unique()
+    fresh = mine.group_by("key").agg(pl.col("submission_id").n_unique().alias("fresh"))
+    limits = past.frequencies(kind, keys).join(fresh, on="key")
+    over = pl.col("df") > DF_MAX
+    crossing = limits.filter(over & (pl.col("df") - pl.col("fresh") <= DF_MAX))["key"]
+    usable = keys if kind == WHOLE else limits.filter(~over)["key"]
+    found = past.postings(kind, usable, limit=50_000_000)
+    first = (
+        mine.join(when, on="submission_id")
+        .group_by("key")
+        .agg(pl.col("submitted_at").min().alias("first_at"))
+    )
+    theirs = past.submissions(found["submission_id"].unique().to_list())
+    later = (
+        found.join(first, on="key")
+        .join(theirs.select("submission_id", "submitted_at"), on="submission_id")
+        .filter(pl.col("submitted_at") >= pl.col("first_at"))
+    )
+    named = set(later["submission_id"])
+    if len(crossing):
+        named |= set(past.postings(kind, crossing, limit=50_000_000)["submission_id"])
+    return named
+
+
+def _revisions_of(batch: Batch, past: Past) -> list[str]:
+    """Name revisions of the batch's submissions: whose chain they end may have changed."""
+    workers = batch.submissions["worker_id"].unique().to_list()
+    theirs = past.of_worker(workers).drop_nulls("supersedes")
+    links = theirs.filter(
+        pl.col("supersedes").is_in(batch.ids)
+        | pl.col("task_id").is_in(batch.submissions["task_id"].unique().to_list())
+    )
+    return links["submission_id"].to_list()
+
+
+def _signature_head() -> bytes:
+    """The head of datasketch's serialized ``affine32`` LeanMinHash, seed 1, 128 values."""
+    return struct.pack("<qiB", 1, -128, 1)
+
+
+def _near(past: Past, ids: set[str]) -> set[str]:
+    """Name who shares a fingerprint with any of these, and all work of theirs.
+
+    What counts as a stock phrase, and which version of a work stands for it, may change for texts
+    that the batch itself does not resemble.
+    """
+    carriers = set(ids)
+    for kind in (WINNOW, WHOLE, BAND):
+        keys = past.fingerprints(kind, sorted(ids))["keys"].explode(empty_as_null=True)
+        carriers |= set(past.postings(kind, keys.drop_nulls().unique())["submission_id"])
+    workers = past.submissions(sorted(carriers))["worker_id"].unique().to_list()
+    return carriers | set(past.of_worker(workers)["submission_id"])
