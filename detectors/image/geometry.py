@@ -1,0 +1,222 @@
+"""Geometric proof: do the features of two pictures lie as one picture's would?
+
+Each pair of like features (Hamming distance and ratio test) already says a whole similarity by its
+places, sizes and angles, so every pair is tried as the hypothesis: exhaustive, without chance, and in
+one matrix operation. The best is refined to an affine map and, with enough support, a homography.
+"""
+
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from detectors.image.features import F32, Features
+
+F64: TypeAlias = npt.NDArray[np.float64]
+
+DISTANCE_MAX: Final = 40
+RATIO_MAX: Final = 0.87
+PAIRS_MAX: Final = 120
+INLIERS_MIN: Final = 5
+_SCALE_SLACK: Final = 0.5
+_ANGLE_SLACK: Final = 0.45
+_HOMOGRAPHY_FROM: Final = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """How one picture lies in another: ``transform`` (3, 3) maps source to accused pixels.
+
+    Pixels are those of the feature pictures. ``inliers`` counts distinct features on both sides;
+    ``points`` (k, 2) are their places in the accused. ``mirrored`` says that the accused was flipped
+    left to right and ``inverted`` that it was negated before comparing; ``transform`` then leads into
+    the flipped accused.
+    """
+
+    transform: F64
+    inliers: int
+    points: F32
+    sources: F32
+    mirrored: bool = False
+    inverted: bool = False
+
+    @property
+    def scale(self) -> float:
+        """Accused pixels per source pixel."""
+        return float(np.sqrt(abs(np.linalg.det(self.transform[:2, :2]))))
+
+    @property
+    def turn_degrees(self) -> float:
+        """Rotation from source to accused."""
+        return float(np.degrees(np.arctan2(self.transform[1, 0], self.transform[0, 0])))
+
+
+def distances(accused: Features, source: Features) -> npt.NDArray[np.uint8]:
+    """Return the Hamming distances (n, m) of all pairs of codes."""
+    a = np.ascontiguousarray(accused.codes).view(np.uint64)
+    b = np.ascontiguousarray(source.codes).view(np.uint64)
+    far: npt.NDArray[np.uint8] = np.bitwise_count(a[:, None, 0] ^ b[None, :, 0])
+    far += np.bitwise_count(a[:, None, 1] ^ b[None, :, 1])
+    return far
+
+
+def _pairs(
+    accused: Features, source: Features
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Match each feature with its nearest, both ways round, where the second is clearly farther."""
+    far = distances(accused, source)
+    found: set[tuple[int, int]] = set()
+    weight: dict[tuple[int, int], int] = {}
+    for table, flipped in ((far, False), (far.T, True)):
+        if table.shape[1] < 2:
+            continue
+        two = np.partition(table, 1, axis=1)[:, :2].astype(np.int64)
+        best = table.argmin(axis=1)
+        good = (two[:, 0] <= DISTANCE_MAX) & (two[:, 0] <= RATIO_MAX * two[:, 1])
+        for i in np.flatnonzero(good).tolist():
+            pair = (int(best[i]), i) if flipped else (i, int(best[i]))
+            found.add(pair)
+            weight[pair] = int(two[i, 0])
+    ranked = sorted(found, key=lambda pair: (weight[pair], pair))[:PAIRS_MAX]
+    if not ranked:
+        none = np.empty(0, np.intp)
+        return none, none
+    a, b = np.array(ranked, np.intp).T
+    return a, b
+
+
+def align(accused: Features, source: Features) -> Alignment | None:
+    """Find the transform that most pairs agree on; None where fewer than INLIERS_MIN do."""
+    if len(accused) < INLIERS_MIN or len(source) < INLIERS_MIN:
+        return None
+    a, b = _pairs(accused, source)
+    if len(a) < INLIERS_MIN:
+        return None
+    pa, pb = accused.points[a].astype(np.float64), source.points[b].astype(np.float64)
+    kept = _consensus(pa, pb, accused, source, a, b)
+    if kept.sum() < 3:
+        return None
+    transform = _similarity(pb[kept], pa[kept])
+    tolerance = max(accused.width, accused.height) * 0.02
+    for slack in (1.5, 1.0, 0.7):
+        error = np.hypot(*(_apply(transform, pb) - pa).T)
+        kept = error < tolerance * slack
+        if kept.sum() < 4:
+            return None
+        transform = _affine(pb[kept], pa[kept])
+        if not 0.02 < abs(np.linalg.det(transform[:2, :2])) < 50:
+            return None
+    transform, kept = _perspective(transform, kept, pa, pb, tolerance)
+    inliers = _distinct(a[kept], b[kept], pa[kept], pb[kept])
+    if inliers < INLIERS_MIN or not _sensible(transform):
+        return None
+    return Alignment(
+        transform=transform, inliers=inliers,
+        points=pa[kept].astype(np.float32), sources=pb[kept].astype(np.float32),
+    )  # fmt: skip
+
+
+def _consensus(
+    pa: F64, pb: F64, accused: Features, source: Features,
+    a: npt.NDArray[np.intp], b: npt.NDArray[np.intp],
+) -> npt.NDArray[np.bool_]:  # fmt: skip
+    """Return the pairs that agree with the best similarity said by a single pair."""
+    grow = np.log2(accused.sizes[a] / source.sizes[b]).astype(np.float64)
+    turn = (accused.angles[a] - source.angles[b]).astype(np.float64)
+    scale = np.exp2(grow)
+    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    dx, dy = pb[None, :, 0] - pb[:, None, 0], pb[None, :, 1] - pb[:, None, 1]
+    x = pa[:, None, 0] + cos[:, None] * dx - sin[:, None] * dy
+    y = pa[:, None, 1] + sin[:, None] * dx + cos[:, None] * dy
+    error = np.hypot(x - pa[None, :, 0], y - pa[None, :, 1])
+    lever = np.hypot(dx, dy) * scale[:, None]
+    bent = np.abs((turn[None] - turn[:, None] + np.pi) % (2 * np.pi) - np.pi)
+    agree = (
+        (error < 6 + 0.12 * lever)
+        & (np.abs(grow[None] - grow[:, None]) < _SCALE_SLACK)
+        & (bent < _ANGLE_SLACK)
+    )
+    found: npt.NDArray[np.bool_] = agree[agree.sum(axis=1).argmax()]
+    return found
+
+
+def _similarity(source: F64, target: F64) -> F64:
+    """Fit a similarity without reflection by least squares (Umeyama 1991, PAMI 13)."""
+    ms, mt = source.mean(axis=0), target.mean(axis=0)
+    s, t = source - ms, target - mt
+    norm = max(float((s**2).sum()), 1e-9)
+    cos = float((s * t).sum()) / norm
+    sin = float((s[:, 0] * t[:, 1] - s[:, 1] * t[:, 0]).sum()) / norm
+    linear = np.array([[cos, -sin], [sin, cos]])
+    return _matrix(linear, mt - linear @ ms)
+
+
+def _affine(source: F64, target: F64) -> F64:
+    """Fit an affine map, pulled towards the similarity where the points say little of it."""
+    base = _similarity(source, target)
+    if len(source) < 6:
+        return base
+    ms = source.mean(axis=0)
+    s = source - ms
+    rest = target - _apply(base, source)
+    ridge = np.eye(2) * (0.02 * float((s**2).sum()) + 1e-6)
+    bend = np.linalg.solve(s.T @ s + ridge, s.T @ (rest - rest.mean(axis=0))).T
+    linear = base[:2, :2] + bend
+    return _matrix(linear, target.mean(axis=0) - linear @ ms)
+
+
+def _perspective(
+    transform: F64, kept: npt.NDArray[np.bool_], pa: F64, pb: F64, tolerance: float
+) -> tuple[F64, npt.NDArray[np.bool_]]:
+    """Take a homography instead where clearly more pairs agree with it."""
+    error = np.hypot(*(_apply(transform, pb) - pa).T)
+    kept = error < tolerance * 0.7
+    if kept.sum() < _HOMOGRAPHY_FROM:
+        return transform, kept
+    near = error < tolerance * 2.5
+    fitted, _ = cv2.findHomography(pb[near], pa[near], cv2.LMEDS)
+    if fitted is None or not np.isfinite(fitted).all():
+        return transform, kept
+    with np.errstate(all="ignore"):
+        bent = np.hypot(*(_apply(fitted, pb) - pa).T) < tolerance * 0.7
+    if bent.sum() < max(kept.sum() * 1.15, _HOMOGRAPHY_FROM):
+        return transform, kept
+    refit, _ = cv2.findHomography(pb[bent], pa[bent], 0)
+    if refit is None or not _sensible(np.asarray(refit, np.float64)):
+        return transform, kept
+    return np.asarray(refit, np.float64), bent
+
+
+def _distinct(a: npt.NDArray[np.intp], b: npt.NDArray[np.intp], pa: F64, pb: F64) -> int:
+    """Count pairs by distinct places on both sides: one corner found twice is one."""
+    spots_a = {(round(x / 3), round(y / 3)) for x, y in pa.tolist()}
+    spots_b = {(round(x / 3), round(y / 3)) for x, y in pb.tolist()}
+    return min(len(spots_a), len(spots_b), len(set(a.tolist())), len(set(b.tolist())))
+
+
+def _sensible(transform: F64) -> bool:
+    """Refuse reflections, collapses and wild perspective."""
+    linear = transform[:2, :2]
+    stretch = np.linalg.svd(linear, compute_uv=False)
+    bent = float(np.abs(transform[2, :2]).max())
+    return bool(
+        np.linalg.det(linear) > 0 and stretch[0] / max(stretch[1], 1e-9) < 3 and bent < 2.5e-3
+    )
+
+
+def _apply(transform: F64, points: F64) -> F64:
+    moved = points @ transform[:, :2].T + transform[:, 2]
+    return np.asarray(moved[:, :2] / moved[:, 2:3], np.float64)
+
+
+def apply(transform: F64, points: F64) -> F64:
+    """Map points (n, 2)."""
+    return _apply(transform, np.asarray(points, np.float64))
+
+
+def _matrix(linear: F64, shift: F64) -> F64:
+    made = np.eye(3)
+    made[:2, :2], made[:2, 2] = linear, shift
+    return made

@@ -1,0 +1,138 @@
+"""The verdict on one proved pair: which reason code, how strong, or nothing.
+
+The bounds were set on pairs of honest pictures (docs/image.md): rooms and landmarks seen by two people
+reach .37 agreement, receipts of one shop .51, unrelated pictures .30; copies start where these end.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from detectors.image.lookalike import PEERS_MIN, VARIABLE_FIRM, Variable
+from detectors.image.proof import Proof, inliers_outside
+
+INLIERS_MIN: Final = 8
+COUNT_MIN: Final = 12
+SURE_AGREEMENT: Final = 0.8
+SURE_COUNT: Final = 20
+HULL_AGREEMENT: Final = 0.9
+HULL_COUNT: Final = 30
+HULL_INLIERS: Final = 12
+HULL_WHOLE_AGREEMENT: Final = 0.4
+LOOK_AGREEMENT: Final = 0.5
+LOOK_HULL_AGREEMENT: Final = 0.8
+LOOK_HULL_COUNT: Final = 16
+PAGE_LOOK_AGREEMENT: Final = 0.85
+PAGE_SURE_AGREEMENT: Final = 0.97
+PAGE_SURE_COUNT: Final = 60
+PAGE_LOOK_COUNT: Final = 20
+VARIABLE_SURE: Final = 0.85
+VARIABLE_LOOK: Final = 0.6
+SCENE_INLIERS: Final = 14
+SCENE_HULL_AGREEMENT: Final = 0.35
+SCENE_AGREEMENT: Final = 0.22
+SCENE_STRENGTH: Final = 0.2
+SHOWN_ON_BOTH_MAX: Final = 0.4
+GIVEN_SHARE_MAX: Final = 0.3
+WHOLE_SHARE: Final = 0.7
+PEERS_WORTH_ASKING: Final = 0.55
+"""Agreement of a page from which its task's other submitters are asked what varies."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A reason code with its strength, and the figures behind it."""
+
+    reason_code: str
+    strength: float
+    proof: Proof
+    variable: Variable | None = None
+
+    @property
+    def rank(self) -> tuple[int, float]:
+        """Order by grade, then by agreement."""
+        told = self.variable.agreement if self.variable else self.proof.agreement
+        return (int(self.strength >= 0.5) + int(self.strength > SCENE_STRENGTH), told)
+
+
+def judge(proof: Proof, variable: Variable | None) -> Verdict | None:
+    """Decide one pair. ``variable`` is given for pages, where the whole is never evidence."""
+    if proof.count < COUNT_MIN:
+        return None
+    inliers = inliers_outside(proof)
+    hashed = proof.alignment.inliers == 0
+    if not hashed and inliers < INLIERS_MIN:
+        return None
+    if proof.page:
+        strength = _page_strength(proof, variable)
+    else:
+        strength = _photo_strength(proof, inliers, hashed=hashed)
+        if _shown_on_both(proof) or proof.given.mean() >= GIVEN_SHARE_MAX:
+            strength = min(strength, SHOWN_ON_BOTH_MAX)
+    if strength > 0:
+        return Verdict(reason_code=_code(proof), strength=strength, proof=proof, variable=variable)
+    if _is_scene(proof, inliers):
+        return Verdict(
+            reason_code="image.same_scene", strength=SCENE_STRENGTH, proof=proof, variable=variable
+        )
+    return None
+
+
+def _shown_on_both(proof: Proof) -> bool:
+    """Say whether two compositions show one picture, as two screenshots of one news page do."""
+    return proof.source_panel or (proof.accused_page and proof.source_page)
+
+
+def _is_scene(proof: Proof, inliers: int) -> bool:
+    """Say whether two photographs agree in more than a logo or a line of text."""
+    return (
+        not (proof.page or proof.accused_page or proof.source_page or proof.given.any())
+        and inliers >= SCENE_INLIERS
+        and proof.count_hull >= LOOK_HULL_COUNT
+        and proof.agreement_hull >= SCENE_HULL_AGREEMENT
+        and proof.agreement >= SCENE_AGREEMENT
+    )
+
+
+def _photo_strength(proof: Proof, inliers: int, *, hashed: bool) -> float:
+    agreement, hull = proof.agreement, proof.agreement_hull
+    if agreement >= SURE_AGREEMENT and proof.count >= SURE_COUNT:
+        return 0.5 + 0.5 * _part(agreement, SURE_AGREEMENT, 1.0)
+    if hashed:
+        return 0.3 if agreement >= LOOK_AGREEMENT else 0.0
+    if (
+        hull >= HULL_AGREEMENT
+        and proof.count_hull >= HULL_COUNT
+        and inliers >= HULL_INLIERS
+        and agreement >= HULL_WHOLE_AGREEMENT
+        and not proof.accused_page
+    ):
+        return 0.5 + 0.3 * _part(hull, HULL_AGREEMENT, 1.0)
+    if agreement >= LOOK_AGREEMENT or (
+        hull >= LOOK_HULL_AGREEMENT and proof.count_hull >= LOOK_HULL_COUNT and agreement >= 0.3
+    ):
+        return 0.25 + 0.24 * _part(agreement, 0.3, SURE_AGREEMENT)
+    return 0.0
+
+
+def _page_strength(proof: Proof, variable: Variable | None) -> float:
+    if variable is not None and variable.known:
+        if variable.agreement >= VARIABLE_SURE and variable.blocks >= VARIABLE_FIRM:
+            return 0.5 + 0.5 * _part(variable.agreement, VARIABLE_SURE, 1.0)
+        if variable.agreement >= VARIABLE_LOOK:
+            return 0.25 + 0.2 * _part(variable.agreement, VARIABLE_LOOK, VARIABLE_SURE)
+        return 0.0
+    unlike = variable is not None and variable.peers == 0 and variable.asked >= PEERS_MIN
+    if unlike and proof.agreement >= PAGE_SURE_AGREEMENT and proof.count >= PAGE_SURE_COUNT:
+        return 0.5 + 0.3 * _part(proof.agreement, PAGE_SURE_AGREEMENT, 1.0)
+    if proof.agreement >= PAGE_LOOK_AGREEMENT and proof.count >= PAGE_LOOK_COUNT:
+        return 0.35 + 0.14 * _part(proof.agreement, PAGE_LOOK_AGREEMENT, 1.0)
+    return 0.0
+
+
+def _code(proof: Proof) -> str:
+    whole = proof.comparison.overlap >= WHOLE_SHARE and proof.comparison.source_share >= WHOLE_SHARE
+    return "image.near_duplicate" if whole else "image.region_reused"
+
+
+def _part(value: float, low: float, high: float) -> float:
+    return min(1.0, max(0.0, (value - low) / (high - low)))
