@@ -1,0 +1,130 @@
+"""The carrier: one keyed tile, repeated over the picture, made of signs on keyed Fourier lines.
+
+A tile of ``TILE`` × ``TILE`` canonical pixels (the picture's shorter side is ``CANONICAL`` of them)
+is the sum of keyed lines of its discrete Fourier transform. Sync lines carry known values and find
+scale, turn and shift; payload lines carry coded signs. Spread spectrum after Cox et al. (1997), the
+periodic tile after Kutter (1998).
+"""
+
+import hashlib
+import hmac
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from detectors.watermark.mark.code import CODED_BITS
+from detectors.watermark.mark.keys import MarkKey
+
+TILE: Final = 128
+CANONICAL: Final = 512
+RADIUS_MIN, RADIUS_MAX = 0.040, 0.27
+"""Band of the lines, in cycles a canonical pixel."""
+USED: Final = 0.62
+SYNC_SHARE: Final = 0.16
+FALLOFF: Final = 0.5
+GUIDE_STEP: Final = 4
+"""Guide lines lie on every 4th line number: a pattern of a quarter of the tile, whose shift is
+found on a 16th of the places, which makes a rough search over geometry cheap."""
+GUIDE_MIN, GUIDE_MAX, GUIDE_SHARE, GUIDE_GAIN = 0.05, 0.20, 0.95, 2.2
+
+Floats = npt.NDArray[np.float32]
+Complexes = npt.NDArray[np.complex64]
+Ints = npt.NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Layout:
+    """Where a key puts what. ``sync`` and ``payload`` are rows (ky, kx) of line numbers.
+
+    The first ``guides`` of ``sync`` are the guide lines; ``sync_values`` are complex values,
+    ``assign[i]`` is the coded bit that the i-th payload sign carries (real parts of all lines,
+    then imaginary), ``signs[i]`` its keyed sign.
+    """
+
+    guides: int
+    sync: Ints
+    sync_values: Complexes
+    payload: Ints
+    assign: Ints
+    signs: Floats
+    sync_tile: Complexes
+    shape: Floats
+
+
+def _generator(key: MarkKey, purpose: str) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(int.from_bytes(key.derive(purpose, 16), "big")))
+
+
+def _quadrants(draw: np.random.Generator, count: int) -> Complexes:
+    parts = 2 * draw.integers(0, 2, (2, count)) - 1
+    return np.asarray((parts[0] + 1j * parts[1]) / np.sqrt(2), np.complex64)
+
+
+@lru_cache(maxsize=32)
+def layout(key: MarkKey) -> Layout:
+    """Lay out the lines of a key; the same key gives the same layout on every machine."""
+    k = (np.fft.fftfreq(TILE) * TILE).astype(int)
+    ky, kx = np.meshgrid(k, k, indexing="ij")
+    radius = np.hypot(ky, kx) / TILE
+    half = (ky > 0) | ((ky == 0) & (kx > 0))
+    lines = np.argwhere(half & (radius >= RADIUS_MIN) & (radius <= RADIUS_MAX))
+    lines = np.stack([k[lines[:, 0]], k[lines[:, 1]]], axis=1)
+    draw = _generator(key, "lines")
+    lines = lines[draw.permutation(len(lines))]
+    size = np.hypot(lines[:, 0], lines[:, 1]) / TILE
+    on_grid = (lines % GUIDE_STEP == 0).all(axis=1)
+    on_grid &= (size >= GUIDE_MIN) & (size <= GUIDE_MAX)
+    guides, others = lines[on_grid], lines[~on_grid]
+    guides = guides[: int(GUIDE_SHARE * len(guides))]
+    others = others[: int(USED * len(others))]
+    cut = int(SYNC_SHARE * len(others))
+    sync, payload = np.concatenate([guides, others[:cut]]), others[cut:]
+    sync_values = _quadrants(_generator(key, "sync"), len(sync))
+    sync_values[: len(guides)] *= GUIDE_GAIN
+    draw = _generator(key, "signs")
+    count = 2 * len(payload)
+    tile = np.zeros((TILE, TILE), np.complex64)
+    tile[sync[:, 0], sync[:, 1]] = sync_values
+    tile[-sync[:, 0], -sync[:, 1]] = np.conj(sync_values)
+    return Layout(
+        guides=len(guides),
+        sync=sync,
+        sync_values=sync_values,
+        payload=payload,
+        assign=(np.arange(count) % CODED_BITS)[draw.permutation(count)],
+        signs=(2.0 * draw.integers(0, 2, count) - 1.0).astype(np.float32),
+        sync_tile=tile,
+        shape=((np.maximum(radius, RADIUS_MIN) / RADIUS_MIN) ** -FALLOFF).astype(np.float32),
+    )
+
+
+def expected_signs(key: MarkKey, coded: Floats) -> Floats:
+    """Return the signs that the payload lines of a file with that code carry."""
+    place = layout(key)
+    return coded[place.assign] * place.signs
+
+
+def draw_lines(key: MarkKey, coded: Floats) -> Complexes:
+    """Return the tile's Fourier lines (``TILE`` × ``TILE``, Hermitian) that carry the code."""
+    place = layout(key)
+    signs = expected_signs(key, coded)
+    count = len(place.payload)
+    values = (signs[:count] + 1j * signs[count:]) / np.sqrt(2)
+    lines = place.sync_tile.copy()
+    lines[place.payload[:, 0], place.payload[:, 1]] = values
+    lines[-place.payload[:, 0], -place.payload[:, 1]] = np.conj(values)
+    return np.asarray(lines * place.shape, np.complex64)
+
+
+def tile_shift(key: MarkKey, pixels: npt.NDArray[np.uint8]) -> tuple[int, int]:
+    """Draw the tile's shift (rows, columns) from the picture itself.
+
+    Pictures differ in it, so averaging deliveries of different pictures estimates no tile
+    (arXiv:2406.09026); copies of one picture agree in it, so averaging those leaves the sync lines.
+    """
+    seen = hashlib.sha256(np.ascontiguousarray(pixels).tobytes()).digest()
+    made = hmac.new(key.derive("shift"), seen, hashlib.sha256).digest()
+    return made[0] % TILE, made[1] % TILE
