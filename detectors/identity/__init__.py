@@ -1,0 +1,11 @@
+"""The identity room: one person behind several accounts (``identity.shared_device``, ``.shared_payout``).
+
+A shared thing nominates; how its accounts behave decides. Households, offices, public machines and
+colliding device ids are modelled, and an address is never more than corroboration.
+"""
+
+from detectors.identity.room import IdentityDetector
+
+detector = IdentityDetector()
+
+__all__ = ["IdentityDetector", "detector"]

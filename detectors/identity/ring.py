@@ -1,0 +1,202 @@
+"""From the submissions of linked accounts to rings: shared keys weighed, links, who was first."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from detectors.identity.belief import (
+    STRENGTH_MIN,
+    Account,
+    Belief,
+    KeyKind,
+    Use,
+    level_of,
+    weigh,
+)
+from detectors.kit.graph.clusters import (
+    Cluster,
+    Key,
+    Link,
+    Member,
+    components,
+    label_of,
+    merge_links,
+    weakest_link,
+)
+
+COLUMNS: Final[Mapping[KeyKind, str]] = {"device": "device_id", "payout": "payout_account_hash"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """One device or payout account that several accounts use. ``uses`` in order of submission."""
+
+    kind: KeyKind
+    label: str
+    uses: tuple[Use, ...]
+    belief: Belief
+
+    @property
+    def workers(self) -> tuple[str, ...]:
+        """The accounts, in order of their first submission."""
+        return tuple(dict.fromkeys(u.worker_id for u in self.uses))
+
+    def accused(self) -> Iterator[tuple[Use, Use]]:
+        """Pair each submission with an earlier one of another account: first come, first protected.
+
+        An earlier submission to the same task is named before any other.
+        """
+        for i, use in enumerate(self.uses):
+            earlier = [u for u in self.uses[:i] if u.worker_id != use.worker_id]
+            if earlier:
+                same = [u for u in earlier if u.task_id == use.task_id]
+                yield use, (same or earlier)[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ring:
+    """Accounts joined by shared keys, and what each key says."""
+
+    cluster: Cluster
+    shared: tuple[Shared, ...]
+    accounts: Mapping[str, Account]
+
+    def level(self, worker_id: str) -> str:
+        """The identity level of a member."""
+        return self.accounts[worker_id].level
+
+    def live_accounts(self, worker_id: str) -> int:
+        """How many accounts of this ring are paid to the member's payout account, itself included.
+
+        Zero where no payout account is known. Rules that allow one live account for each payout
+        identity read this.
+        """
+        payout = self.accounts[worker_id].payout
+        return sum(a.payout == payout for a in self.accounts.values()) if payout else 0
+
+
+def rings_of(known: pl.DataFrame, tasks: pl.DataFrame) -> list[Ring]:
+    """Group the accounts of ``known`` into rings.
+
+    ``known`` is SUBMISSIONS beside the columns of the worker, in order of submission and closed
+    under sharing: whoever shares a key with an account in it is in it too.
+    """
+    uses = [
+        Use(**row)
+        for row in known.select(
+            "submission_id", "worker_id", "task_id", "claimed_at", "submitted_at", "device_id",
+            "ip",
+        ).iter_rows(named=True)
+    ]  # fmt: skip
+    payout_of = dict(known.select("worker_id", "payout_account_hash").iter_rows())
+    groups: dict[tuple[KeyKind, str], list[Use]] = defaultdict(list)
+    for use in uses:
+        if use.device_id:
+            groups[("device", use.device_id)].append(use)
+        if payout := payout_of.get(use.worker_id):
+            groups[("payout", payout)].append(use)
+    held = {k: g for k, g in groups.items() if len({u.worker_id for u in g}) > 1}
+    accounts = _accounts(known, held)
+    shared = [
+        Shared(
+            kind=kind, label=label_of(kind, value), uses=tuple(g), belief=weigh(kind, g, accounts)
+        )
+        for (kind, value), g in sorted(held.items())
+    ]
+    told = [s for s in shared if s.belief.strength >= STRENGTH_MIN]
+    parts = components((s.workers[0], w) for s in told for w in s.workers[1:])
+    money = dict(tasks.select("task_id", pl.struct("currency", "bounty_minor")).iter_rows())
+    by_worker: dict[str, list[Use]] = defaultdict(list)
+    for use in uses:
+        by_worker[use.worker_id].append(use)
+    rings = []
+    for part in parts:
+        inside = [s for s in told if s.workers[0] in part]
+        rings.append(
+            Ring(
+                cluster=_cluster(part, inside, by_worker, accounts, money),
+                shared=tuple(inside),
+                accounts={w: accounts[w] for w in part},
+            )
+        )
+    return rings
+
+
+def _accounts(
+    known: pl.DataFrame, held: Mapping[tuple[KeyKind, str], Sequence[Use]]
+) -> dict[str, Account]:
+    devices = dict(
+        known.group_by("worker_id").agg(pl.col("device_id").drop_nulls().n_unique()).iter_rows()
+    )
+    rows = known.unique("worker_id", keep="first", maintain_order=True)
+    return {
+        r["worker_id"]: Account(
+            worker_id=r["worker_id"],
+            registered_at=r["registered_at"],
+            level=level_of(r["phone_verified"], r["real_name_verified"], r["social_linked"]),
+            payout=r["payout_account_hash"],
+            other_devices=devices[r["worker_id"]] > 1,
+        )
+        for r in rows.iter_rows(named=True)
+    }
+
+
+def _cluster(
+    part: Sequence[str],
+    shared: Sequence[Shared],
+    by_worker: Mapping[str, Sequence[Use]],
+    accounts: Mapping[str, Account],
+    money: Mapping[str, Mapping[str, Any]],
+) -> Cluster:
+    links = merge_links(_links(shared))
+    weak = weakest_link(links)
+    members = sorted(
+        (
+            Member(
+                worker_id=w,
+                first_at=by_worker[w][0].submitted_at,
+                last_at=by_worker[w][-1].submitted_at,
+                submissions=len(by_worker[w]),
+                identity_level=accounts[w].level,
+            )
+            for w in part
+        ),
+        key=lambda m: (m.first_at, m.worker_id),
+    )
+    stake: dict[str, int] = defaultdict(int)
+    for w in part:
+        for use in by_worker[w]:
+            task = money.get(use.task_id)
+            if task and task["currency"] and task["bounty_minor"] is not None:
+                stake[task["currency"]] += task["bounty_minor"]
+    return Cluster(
+        kind="identity",
+        members=tuple(members),
+        links=tuple(links),
+        keys=tuple(Key(kind=s.kind, label=s.label, accounts=len(s.workers)) for s in shared),
+        confidence=0.0 if weak is None else weak.weight,
+        weakest=weak,
+        money=dict(stake),
+        first_at=members[0].first_at,
+        last_at=max(m.last_at for m in members),
+    )
+
+
+def _links(shared: Sequence[Shared]) -> Iterator[Link]:
+    """Join the first account of each key to the others: a star, so that links stay few."""
+    for s in shared:
+        hub, *others = s.workers
+        for other in others:
+            mine = [u for u in s.uses if u.worker_id in (hub, other)]
+            yield Link(
+                a=hub,
+                b=other,
+                kind=s.kind,
+                weight=s.belief.confidence,
+                count=len(mine),
+                first_at=mine[0].submitted_at,
+                last_at=mine[-1].submitted_at,
+            )
