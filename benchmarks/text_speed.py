@@ -1,0 +1,239 @@
+"""Text signatures and the posting index beside their peers, in one run on one core.
+
+``python benchmarks/text_speed.py [--format json] [--documents 2000] [--index 1000000]``. Figures are
+ratios to datasketch 2 measured in the same run; absolute rates depend on the machine.
+"""
+
+import argparse
+import json
+import os
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+SHARED = Path(os.environ.get("BOUNTYGUARD_SHARED", Path(__file__).parents[1] / ".." / "shared"))
+ROUNDS = 3
+
+
+def best(work: Callable[[], object]) -> float:
+    """The least CPU seconds of a few rounds."""
+    spent = []
+    for _ in range(ROUNDS):
+        begun = time.process_time()
+        work()
+        spent.append(time.process_time() - begun)
+    return min(spent)
+
+
+def documents(count: int) -> dict[str, list[str]]:
+    zh = "".join(pl.read_parquet(SHARED / "texts" / "zh_cnews.parquet")["text"])
+    en = " ".join(pl.read_parquet(SHARED / "texts" / "en_bbc.parquet")["text"])
+    return {
+        "zh 500": [zh[(n * 251) % (len(zh) - 500) :][:500] for n in range(count)],
+        "en 2000": [en[(n * 997) % (len(en) - 2000) :][:2000] for n in range(count)],
+    }
+
+
+def signatures(count: int) -> list[dict[str, Any]]:
+    import rensa
+    import xxhash
+    from datasketch import MinHash
+
+    from detectors.kit.lexical import minhash, read, winnow
+
+    told = []
+    for name, texts in documents(count).items():
+        some = texts[: max(count // 10, 50)]
+
+        def shingled(texts: list[str]) -> list[list[str]]:
+            return [[t[i : i + 4] for i in range(len(t) - 3)] for t in texts]
+
+        def datasketch(hashfunc: Callable[[bytes], int] | None, texts: list[str] = some) -> object:
+            byte = [[s.encode() for s in shingles] for shingles in shingled(texts)]
+            return MinHash.bulk(byte, num_perm=128, **({"hashfunc": hashfunc} if hashfunc else {}))
+
+        def xxh3(data: bytes) -> int:
+            return int(xxhash.xxh3_64_intdigest(data) & 0xFFFFFFFF)
+
+        def rensa_r(texts: list[str] = some) -> object:
+            made = []
+            for shingles in shingled(texts):
+                one = rensa.RMinHash(num_perm=128, seed=1)
+                one.update(shingles)
+                made.append(one.digest())
+            return made
+
+        def all_three(texts: list[str] = texts) -> object:
+            found = read(texts)
+            return winnow(found), minhash(found)
+
+        read(some)
+        runs: dict[str, tuple[Callable[[], object], int]] = {
+            "datasketch bulk, sha1 (its default)": (lambda: datasketch(None), len(some)),
+            "datasketch bulk, xxh3": (lambda: datasketch(xxh3), len(some)),
+            "rensa RMinHash (no sampling)": (rensa_r, len(some)),
+            "ours: fold + shingle + 128 slots": (lambda t=texts: minhash(read(t)), len(texts)),
+            "ours: the same + winnow + 32 bands": (all_three, len(texts)),
+        }
+        base = 0.0
+        for label, (work, size) in runs.items():
+            rate = size / best(work)
+            base = base or rate
+            told.append({"part": f"signatures {name}", "what": label, "documents_per_s": round(rate),
+                         "times_datasketch": round(rate / base, 1)})  # fmt: skip
+    return told
+
+
+def memory_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def index(size: int) -> list[dict[str, Any]]:
+    """Bands of random signatures, every tenth a copy of an earlier one; postings at 26 a document."""
+    from pipeline.index.postings import PostingIndex
+
+    draw = np.random.default_rng(5)
+    bands = draw.integers(0, 2**64, (size, 32), dtype=np.uint64)
+    bands[9::10] = bands[: len(bands[9::10])]
+    docs = np.arange(size, dtype=np.uint32)
+    told: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        built = PostingIndex(Path(folder))
+        begun = time.process_time()
+        for start in range(0, size, 250_000):
+            part = bands[start : start + 250_000]
+            count = part.size
+            built.add(part.ravel(), np.repeat(docs[start : start + 250_000], 32),
+                      np.full(count, -1, np.int32), np.zeros(count, np.int32))  # fmt: skip
+        built.flush()
+        ours = size / (time.process_time() - begun)
+        per_document = built.byte_count / size
+        begun = time.process_time()
+        run = built._state.disk[0]
+        keys, owners = run.keys, run.whole("docs")
+        same = np.flatnonzero(keys[1:] == keys[:-1])
+        pairs = np.unique(owners[same].astype(np.uint64) << np.uint64(32) | owners[same + 1])
+        joined = time.process_time() - begun
+        told.append({"part": f"index of {size:,}", "what": "ours, bands", "documents_per_s": round(ours),
+                     "bytes_a_document": round(per_document, 1), "self_join_s": round(joined, 2),
+                     "pairs": len(pairs)})  # fmt: skip
+        told.append(_looks(built, bands, size))
+        del built
+    with tempfile.TemporaryDirectory() as folder:
+        winnowed = PostingIndex(Path(folder))
+        count = size * 26
+        winnowed.add(draw.integers(0, 2**64, count, dtype=np.uint64), np.repeat(docs, 26),
+                     np.full(count, -1, np.int32),
+                     np.tile(np.arange(26, dtype=np.int32) * 8, size))  # fmt: skip
+        winnowed.flush()
+        told.append({"part": f"index of {size:,}", "what": "ours, winnowed postings (26 a document)",
+                     "bytes_a_document": round(winnowed.byte_count / size, 1)})  # fmt: skip
+    told.append(_datasketch(min(size, 20_000), ours, per_document))
+    return told
+
+
+def _looks(built: Any, bands: Any, size: int) -> dict[str, Any]:
+    """Single look-ups while a writer adds, flushes and compacts."""
+    stop, failed = threading.Event(), 0
+    adding = np.random.default_rng(6)
+
+    def write() -> None:
+        number = size
+        while not stop.is_set():
+            keys = adding.integers(0, 2**64, 32 * 50, dtype=np.uint64)
+            built.add(keys, np.repeat(np.arange(number, number + 50, dtype=np.uint32), 32),
+                      np.full(len(keys), -1, np.int32), np.zeros(len(keys), np.int32))  # fmt: skip
+            number += 50
+            time.sleep(0.02)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    spent, worked = [], []
+    try:
+        for n in range(3000):
+            asked = bands[(n * 7919) % size]
+            begun, cpu = time.perf_counter(), time.thread_time()
+            found = built.lookup(asked)
+            spent.append(time.perf_counter() - begun)
+            worked.append(time.thread_time() - cpu)
+            failed += not len(found.docs)
+    finally:
+        stop.set()
+        thread.join()
+    compacting = threading.Thread(target=built.compact)
+    compacting.start()
+    during = 0
+    while compacting.is_alive():
+        failed += not len(built.lookup(bands[(during * 7919) % size]).docs)
+        during += 1
+    compacting.join()
+    p50, p99 = np.quantile(spent, [0.5, 0.99]) * 1e6
+    return {"part": f"index of {size:,}", "what": "look-ups of 32 bands while a writer adds",
+            "p50_us": round(float(p50)), "p99_us": round(float(p99)),
+            "p99_cpu_us": round(float(np.quantile(worked, 0.99)) * 1e6),
+            "during_compaction": during, "failed": failed}  # fmt: skip
+
+
+def _datasketch(size: int, ours: float, per_document: float) -> dict[str, Any]:
+    from datasketch import MinHashLSH
+    from datasketch.minhash import MinHash
+
+    draw = np.random.default_rng(5)
+    rows = draw.integers(0, 2**32, (size, 128), dtype=np.uint64).astype(np.uint32)
+    blank = MinHash(num_perm=128)
+    before = memory_mb()
+    import tracemalloc
+
+    lsh = MinHashLSH(num_perm=128, params=(32, 4))
+    begun = time.process_time()
+    for n in range(size):
+        blank.hashvalues = rows[n]
+        lsh.insert(n, blank, check_duplication=False)
+    theirs = size / (time.process_time() - begun)
+    spent = []
+    for n in range(1000):
+        blank.hashvalues = rows[(n * 7919) % size]
+        start = time.perf_counter()
+        lsh.query(blank)
+        spent.append(time.perf_counter() - start)
+    tracemalloc.start()
+    small = MinHashLSH(num_perm=128, params=(32, 4))
+    for n in range(2000):
+        blank.hashvalues = rows[n]
+        small.insert(n, blank, check_duplication=False)
+    weight = tracemalloc.get_traced_memory()[0] / 2000
+    tracemalloc.stop()
+    del before
+    return {"part": "datasketch MinHashLSH", "what": f"{size:,} documents",
+            "documents_per_s": round(theirs), "bytes_a_document": round(weight),
+            "p50_us": round(float(np.median(spent)) * 1e6),
+            "our_build_times": round(ours / theirs, 1),
+            "our_memory_share": round(per_document / weight, 4)}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    parser.add_argument("--documents", type=int, default=2000)
+    parser.add_argument("--index", type=int, default=1_000_000)
+    asked = parser.parse_args()
+    if not (SHARED / "texts").is_dir():
+        sys.exit(f"no development data under {SHARED}: set BOUNTYGUARD_SHARED")
+    told = signatures(asked.documents) + index(asked.index)
+    if asked.format == "json":
+        print(json.dumps(told))
+        return
+    for row in told:
+        print("  ".join(f"{k}={v}" for k, v in row.items()))
+
+
+if __name__ == "__main__":
+    main()

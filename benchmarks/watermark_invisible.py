@@ -1,0 +1,277 @@
+"""The project's invisible mark beside invisible-watermark and blind-watermark: 30 attacks.
+
+All mark the same photographs with 64 bits. The libraries are given the easier question, whether
+known bits are there (binomial p ≤ 1e-6: 51 of 64 right), and the place and size of what they wrote;
+the project's mark must be decoded blind, with its 32-bit MAC. Run with
+``python benchmarks/watermark_invisible.py [--photos N] [--peers] [--pages] [--nulls N]
+[--format json]``; needs the development photos. Peers: ``invisible-watermark`` (installed without
+dependencies: its network model needs torch and is left out) and ``blind-watermark``.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import sys
+import time
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+from scipy.stats import binom, kstest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from watermark_attacks import ATTACKS, Pixels
+
+from detectors.watermark.mark import MarkKey, embed, read, verify
+
+SHARED = Path(os.environ.get("BOUNTYGUARD_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+KEY = MarkKey(key_id="bench", master=b"a key of the benchmark alone", epoch=1)
+SERIAL = 0x9E37_79B9_7F4A_7C15
+BITS = [SERIAL >> (63 - i) & 1 for i in range(64)]
+RIGHT_MIN = int(binom.isf(1e-6, 64, 0.5)) + 1
+
+Mark = Callable[[Pixels], Pixels]
+Found = Callable[[Pixels, Pixels], bool]
+
+
+def psnr(a: Pixels, b: Pixels) -> float:
+    """PSNR in dB over all channels."""
+    return float(cv2.PSNR(a, b))
+
+
+def ssim(a: Pixels, b: Pixels) -> float:
+    """Mean structural similarity of the luma (Wang et al. 2004, Gaussian window of 1.5)."""
+    x, y = (cv2.cvtColor(p, cv2.COLOR_RGB2GRAY).astype(np.float64) for p in (a, b))
+
+    def soft(p: np.ndarray) -> np.ndarray:
+        return cv2.GaussianBlur(p, (11, 11), 1.5)
+
+    mx, my = soft(x), soft(y)
+    vx, vy, cov = soft(x * x) - mx * mx, soft(y * y) - my * my, soft(x * y) - mx * my
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    return float(
+        ((2 * mx * my + c1) * (2 * cov + c2) / ((mx**2 + my**2 + c1) * (vx + vy + c2))).mean()
+    )
+
+
+def ours() -> tuple[Mark, Found]:
+    """The project's mark, decoded blind."""
+
+    def found(pixels: Pixels, _: Pixels) -> bool:
+        return any(r.serial == SERIAL for r in read(pixels, [KEY]))
+
+    return lambda p: embed(p, SERIAL, KEY), found
+
+
+def _right(bits: Any) -> bool:
+    return int((np.asarray(bits).astype(int).ravel()[:64] == BITS).sum()) >= RIGHT_MIN
+
+
+def invisible(method: str) -> tuple[Mark, Found]:
+    """invisible-watermark's dwtDct or dwtDctSvd; torch is stubbed, its network is not used."""
+    sys.modules.setdefault("torch", types.ModuleType("torch"))
+    from imwatermark import WatermarkDecoder, WatermarkEncoder
+
+    def mark(pixels: Pixels) -> Pixels:
+        encoder = WatermarkEncoder()
+        encoder.set_watermark("bits", BITS)
+        return np.ascontiguousarray(encoder.encode(pixels[:, :, ::-1], method)[:, :, ::-1])
+
+    def found(pixels: Pixels, _: Pixels) -> bool:
+        if pixels.shape[0] * pixels.shape[1] < 256 * 256:
+            return False
+        return _right(WatermarkDecoder("bits", 64).decode(pixels[:, :, ::-1], method))
+
+    return mark, found
+
+
+def blind() -> tuple[Mark, Found]:
+    """blind-watermark with its default strength."""
+    import blind_watermark
+    from blind_watermark import WaterMark
+
+    blind_watermark.bw_notes.close()
+
+    def mark(pixels: Pixels) -> Pixels:
+        marker = WaterMark(password_img=1, password_wm=1)
+        marker.read_img(img=np.ascontiguousarray(pixels[:, :, ::-1]))
+        marker.read_wm([bool(b) for b in BITS], mode="bit")
+        return np.clip(np.rint(marker.embed()), 0, 255).astype(np.uint8)[:, :, ::-1].copy()
+
+    def found(pixels: Pixels, _: Pixels) -> bool:
+        marker = WaterMark(password_img=1, password_wm=1)
+        try:
+            bits = marker.extract(embed_img=pixels[:, :, ::-1].copy(), wm_shape=64, mode="bit")
+        except (AssertionError, IndexError, ValueError):
+            return False
+        return _right(np.asarray(bits) > 0.5)
+
+    return mark, found
+
+
+def photos(count: int, short_min: int = 500) -> list[Pixels]:
+    """Lossless photographs first, then others of the size asked for."""
+    files = sorted((SHARED / "photos").glob("kodim*")) + sorted((SHARED / "photos").glob("imag*"))
+    large = [f for f in files if min(Image.open(f).size) >= short_min]
+    return [np.array(Image.open(f).convert("RGB")) for f in large[:count]]
+
+
+def page(seed: int) -> Pixels:
+    """A white page (1240 × 1754) of dense black text."""
+    draw = np.random.default_rng(seed)
+    sheet = Image.new("RGB", (1240, 1754), "white")
+    pen = ImageDraw.Draw(sheet)
+    from PIL import ImageFont
+
+    face = ImageFont.load_default(22)
+    words = [
+        "the",
+        "order",
+        "was",
+        "counted",
+        "again",
+        "before",
+        "noon",
+        "and",
+        "the",
+        "clerk",
+        "signed",
+        "for",
+        "every",
+        "box",
+    ]
+    for y in range(80, 1680, 30):
+        line = " ".join(words[i] for i in draw.integers(0, len(words), 16))
+        pen.text((80, y), line[:105], font=face, fill="black")
+    return np.asarray(sheet)
+
+
+def compare(name: str, made: tuple[Mark, Found], pictures: list[Pixels]) -> dict[str, Any]:
+    """Mark every picture, attack it in every way, and count what is found."""
+    mark, found = made
+    started = time.process_time()
+    marked = [mark(p) for p in pictures]
+    embedding = time.process_time() - started
+    megapixels = sum(p.shape[0] * p.shape[1] for p in pictures) / 1e6
+    recall, spent, seen = {}, 0.0, 0.0
+    for attack, change in ATTACKS.items():
+        hits = 0
+        for i, p in enumerate(marked):
+            changed = change(p, np.random.default_rng(i))
+            started = time.process_time()
+            hits += found(changed, p)
+            if attack in ("none", "jpeg 70"):
+                spent += time.process_time() - started
+                seen += changed.shape[0] * changed.shape[1] / 1e6
+        recall[attack] = round(hits / len(marked), 3)
+    return {
+        "method": name, "photos": len(pictures), "recall": recall,
+        "mean_recall": round(float(np.mean(list(recall.values()))), 4),
+        "psnr_db": round(float(np.median([psnr(a, b) for a, b in zip(pictures, marked, strict=True)])), 2),
+        "ssim": round(float(np.median([ssim(a, b) for a, b in zip(pictures, marked, strict=True)])), 4),
+        "ssim_min": round(min(ssim(a, b) for a, b in zip(pictures, marked, strict=True)), 4),
+        "embed_ms_per_mp": round(1000 * embedding / megapixels, 1),
+        "detect_ms_per_mp": round(1000 * spent / seen, 1),
+    }  # fmt: skip
+
+
+def pages(count: int) -> dict[str, Any]:
+    """Dense text on white, JPEG 50."""
+    hits = sum(
+        any(r.serial == SERIAL for r in read(ATTACKS["jpeg 50"](embed(page(i), SERIAL, KEY), np.random.default_rng(i)), [KEY]))
+        for i in range(count)
+    )  # fmt: skip
+    return {"pages": count, "decoded": int(hits)}
+
+
+def nulls(trials: int) -> dict[str, Any]:
+    """Unmarked pictures and other keys: are p-values uniform, and does any MAC hold?"""
+    files = [
+        f
+        for f in sorted((SHARED / "photos").glob("*.jpg"))
+        if f.name[:4] in ("bsds", "imag", "desk", "rece")
+    ]
+    values: list[float] = []
+    false, attempts, number = 0, 0, 0
+    while len(values) < trials:
+        file = files[number % len(files)]
+        small = Image.open(file).convert("RGB")
+        pixels = np.asarray(small.resize((max(96, small.width // 2), max(96, small.height // 2))))
+        if number // len(files) % 2:
+            marked_by = MarkKey(key_id="m", master=number.to_bytes(16, "big"), epoch=2)
+            pixels = (
+                embed(np.asarray(small), number, marked_by) if min(small.size) >= 128 else pixels
+            )
+        key = MarkKey(key_id="n", master=(number + 1).to_bytes(16, "big"), epoch=3)
+        for reading in read(pixels, [key], thorough=False):
+            attempts += reading.attempts
+            false += reading.serial is not None
+            values += [verify(reading, key, s * 0x9E3779B97F4A7C15 % 2**64) for s in range(1, 51)]
+        number += 1
+    drawn = np.asarray(values[:trials])
+    levels = {f"p<={a}": round(float((drawn <= a).mean()), 6) for a in (0.1, 0.01, 0.001, 0.0001)}
+    # binomial p-values are discrete; spread each over its step before asking whether it is uniform
+    steps = np.unique(drawn)
+    below = dict(zip(steps, np.concatenate([[0.0], steps[:-1]]), strict=True))
+    spread = np.random.default_rng(0)
+    smooth = np.array([spread.uniform(below[p], p) for p in drawn])
+    return {
+        "trials": trials, "readings": number, "false_decodes": false, "macs_tried": attempts,
+        **levels, "min": float(drawn.min()), "uniform_ks_p": round(float(kstest(smooth, "uniform").pvalue), 3),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print tables or JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=int, default=24)
+    parser.add_argument("--peers", action="store_true")
+    parser.add_argument("--pages", type=int, default=0)
+    parser.add_argument("--nulls", type=int, default=0)
+    parser.add_argument("--format", choices=("table", "json"), default="table")
+    asked = parser.parse_args()
+    result: dict[str, Any] = {"methods": []}
+    pictures = photos(asked.photos) if asked.photos else []
+    makers: dict[str, Callable[[], tuple[Mark, Found]]] = {"bountyguard": ours}
+    if asked.peers:
+        if importlib.util.find_spec("imwatermark"):
+            makers |= {m: lambda m=m: invisible(m) for m in ("dwtDct", "dwtDctSvd")}
+        if importlib.util.find_spec("blind_watermark"):
+            makers["blind-watermark"] = blind
+    for name, make in makers.items():
+        if pictures:
+            result["methods"].append(compare(name, make(), pictures))
+            print(f"# {name} done", file=sys.stderr)
+    if asked.pages:
+        result["pages"] = pages(asked.pages)
+    if asked.nulls:
+        result["nulls"] = nulls(asked.nulls)
+    if asked.format == "json":
+        print(json.dumps(result))
+        return
+    for attack in ATTACKS if result["methods"] else ():
+        print(f"{attack:<18}" + "".join(f"{m['recall'][attack]:>17}" for m in result["methods"]))
+    for row in (
+        "mean_recall",
+        "psnr_db",
+        "ssim",
+        "ssim_min",
+        "embed_ms_per_mp",
+        "detect_ms_per_mp",
+    ):
+        print(f"{row:<18}" + "".join(f"{m[row]:>17}" for m in result["methods"]))
+    print(" " * 18 + "".join(f"{m['method']:>17}" for m in result["methods"]))
+    for part in ("pages", "nulls"):
+        if part in result:
+            print(part, result[part])
+
+
+if __name__ == "__main__":
+    main()

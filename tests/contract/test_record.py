@@ -1,0 +1,343 @@
+"""The record's contract, the same on SQLite and on PostgreSQL: intake, queue, past, segments."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import sqlalchemy as sa
+
+from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
+from pipeline.decode import open_decoder
+from pipeline.decode.pool import PooledDecoder
+from pipeline.model import frames
+from pipeline.model.rows import check_submission, check_task, check_worker
+from pipeline.ports import DetectorSpec, RawRow, Refusal
+from pipeline.stores.assets import Assets
+from pipeline.stores.blobs import FolderBlobs
+from pipeline.stores.database import Database
+from pipeline.stores.exports import export
+from pipeline.stores.intake import RecordIntake
+from pipeline.stores.past import StorePast
+from pipeline.stores.segments import Segments
+from pipeline.stores.tables import record
+from pipeline.stores.work import WorkQueue
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+SPEC = DetectorSpec(
+    name="text",
+    version="1",
+    consumes=frozenset({"text"}),
+    reason_codes=frozenset({"text.contained"}),
+)
+
+
+class Stores:
+    """The record's stores over one database."""
+
+    def __init__(self, database: Database, folder: Path, decoder: PooledDecoder) -> None:
+        self.database = database
+        self.blobs = FolderBlobs(folder / "blobs")
+        self.segments = Segments(folder / "lake", database)
+        self.assets = Assets(database, self.blobs)
+        self.intake = RecordIntake(database, self.blobs, self.segments)
+        self.work = WorkQueue(database, self.segments)
+        self.index = folder / "index"
+        self.decoder = decoder
+        self.past = self.open_past()
+
+    def open_past(self) -> StorePast:
+        return StorePast(
+            self.database, self.segments, self.blobs, self.assets, self.decoder, self.index
+        )
+
+    def submit(self, *rows: Mapping[str, Any]) -> Any:
+        return self.intake.admit("submissions", [pair(r) for r in rows], [])
+
+
+@pytest.fixture
+def stores(database: Database, tmp_path: Path) -> Iterator[Stores]:
+    with open_decoder() as decoder:
+        made = Stores(database, tmp_path, decoder)
+        yield made
+        made.past.close()
+
+
+def pair(given: Mapping[str, Any]) -> tuple[RawRow, Mapping[str, Any]]:
+    row = check_submission(given)
+    row.pop("attachments")
+    row["contents"] = list(given.get("contents", ()))
+    return RawRow(file="submissions.jsonl", line=1, raw=str(given)), row
+
+
+def submission(name: str, minute: int = 0, **more: Any) -> dict[str, Any]:
+    at = START + timedelta(minutes=minute)
+    return {
+        "submission_id": name, "task_id": "t", "worker_id": f"w-{name}", "session_id": f"x-{name}",
+        "submitted_at": at.isoformat(), "text": f"text of {name}",
+    } | more  # fmt: skip
+
+
+def event(name: str, session: str, minute: float, **more: Any) -> dict[str, Any]:
+    at = (START + timedelta(minutes=minute)).timestamp() * 1000
+    return {
+        "event_id": name,
+        "session_id": session,
+        "worker_id": "w",
+        "type": "wheel",
+        "at": at,
+    } | more
+
+
+def log(*rows: Mapping[str, Any]) -> pl.DataFrame:
+    return frames.conform(
+        pl.DataFrame([dict(r) for r in rows], infer_schema_length=None), frames.EVENTS
+    )
+
+
+def test_a_row_twice_is_a_duplicate_and_a_changed_one_a_conflict(stores: Stores) -> None:
+    assert stores.submit(submission("a"), submission("b")).new == 2
+    again = stores.submit(submission("a"), submission("b", text="changed"))
+    assert (again.new, again.duplicate, again.quarantined) == (0, 1, 1)
+    kept = export(stores.database, "submissions")
+    assert kept["text"].to_list() == ["text of a", "text of b"]
+    assert export(stores.database, "quarantine")["code"].to_list() == ["row.conflict"]
+
+
+def test_a_conflict_inside_one_chunk_is_found_too(stores: Stores) -> None:
+    taken = stores.submit(submission("a"), submission("a", text="changed"), submission("a"))
+    assert (taken.new, taken.duplicate, taken.quarantined) == (1, 1, 1)
+
+
+def test_the_same_refusal_twice_is_one_row_of_quarantine(stores: Stores) -> None:
+    refusal = Refusal(
+        table="tasks", file="tasks.jsonl", line=3, row_id=None, code="row.bad_json",
+        reason="no JSON\x00", raw='{"a": \x00\udcff',
+    )  # fmt: skip
+    for _ in range(2):
+        stores.intake.admit("tasks", [], [refusal])
+    rows = export(stores.database, "quarantine")
+    assert rows.height == 1
+    assert rows["raw"][0] == '{"a": \\u0000\\udcff'
+
+
+def test_arrivals_are_queued_with_whom_they_touch(stores: Stores) -> None:
+    stores.submit(submission("child", 5, supersedes="root", worker_id="w"))
+    drain(stores)
+    stores.submit(submission("root", 1, worker_id="w"))
+    assert {t.submission_id for t in stores.work.next(0, 10)} == {"child", "root"}
+
+
+def drain(stores: Stores) -> None:
+    with stores.database.write() as connection:
+        connection.execute(sa.delete(record.dirty))
+
+
+def test_late_events_and_tasks_and_workers_queue_their_submissions(stores: Stores) -> None:
+    stores.submit(submission("a"), submission("b", 1))
+    drain(stores)
+    stores.intake.admit_events(log(event("e", "x-a", 0)), [])
+    assert [t.submission_id for t in stores.work.next(0, 10)] == ["a"]
+    drain(stores)
+    task = check_task({"task_id": "t"}) | {"reference_digests": []}
+    task.pop("reference_paths")
+    stores.intake.admit("tasks", [(RawRow(file="f", line=1, raw=""), task)], [])
+    assert len(stores.work.next(0, 10)) == 2
+    drain(stores)
+    worker = check_worker({"worker_id": "w-b"})
+    stores.intake.admit("workers", [(RawRow(file="f", line=1, raw=""), worker)], [])
+    assert [t.submission_id for t in stores.work.next(0, 10)] == ["b"]
+
+
+def test_events_are_read_back_once_and_with_their_submission(stores: Stores) -> None:
+    stores.submit(submission("a", 10), submission("b", 30, session_id="x-a"))
+    first = log(event("e1", "x-a", 1), event("e2", "x-a", 20))
+    assert stores.intake.admit_events(first, []).new == 2
+    assert stores.intake.admit_events(first, []).duplicate == 2
+    stores.intake.admit_events(
+        log(event("e2", "x-a", 20), event("e3", "y", 0, submission_id="a")), []
+    )
+    found = stores.past.events(["a", "b"])
+    assert dict(found.select("event_id", "submission_id").iter_rows()) == {
+        "e1": "a", "e3": "a", "e2": "b",
+    }  # fmt: skip
+    assert stores.past.events(["b"])["event_id"].to_list() == ["e2"]
+
+
+def test_work_begun_before_a_mark_cannot_tick_it_off(stores: Stores) -> None:
+    stores.submit(submission("a"))
+    drawn = stores.work.next(0, 10)
+    stores.work.queue(["a"], depth=0)
+    stores.work.keep_fingerprints(drawn, frames.empty(frames.FINGERPRINTS), {"text": "1"})
+    assert [t.submission_id for t in stores.work.next(0, 10)] == ["a"]
+    stores.work.keep_fingerprints(
+        stores.work.next(0, 9), frames.empty(frames.FINGERPRINTS), {"text": "1"}
+    )
+    assert stores.work.waiting(0) == 0
+    assert stores.work.waiting(1) == 1
+
+
+def remember(stores: Stores, keys: Mapping[str, list[int]], codes: Mapping[str, bytes]) -> None:
+    built = FingerprintBuilder(SPEC)
+    for name, some in keys.items():
+        built.add(name, "text.winnow", keys=some, positions=range(len(some)), value=name.encode())
+    for name, code in codes.items():
+        built.add(name, "text.code", value=code)
+    stores.work.keep_fingerprints(stores.work.next(0, 100), built.build(), {"text": "1"})
+
+
+def test_fingerprints_are_found_by_key_by_nearness_and_by_submission(stores: Stores) -> None:
+    stores.submit(*(submission(n, m) for m, n in enumerate("abc")))
+    near = np.zeros(32, np.uint8)
+    near[0] = 3
+    remember(
+        stores,
+        {"a": [1, 2**64 - 1], "b": [2**64 - 1], "c": [5]},
+        {"a": bytes(32), "b": near.tobytes()},
+    )
+    keys = pl.Series([2**64 - 1, 5], dtype=pl.UInt64)
+    found = stores.past.postings("text.winnow", keys)
+    assert found.select("submission_id", "position").rows() == [("c", 0), ("a", 1), ("b", 0)]
+    assert stores.past.postings("text.winnow", keys, df_max=1)["submission_id"].to_list() == ["c"]
+    assert dict(stores.past.frequencies("text.winnow", keys).iter_rows()) == {5: 1, 2**64 - 1: 2}
+    close = stores.past.nearest("text.code", [bytes(32)], distance_max=2)
+    assert close.select("submission_id", "distance").rows() == [("a", 0), ("b", 2)]
+    kept = stores.past.fingerprints("text.winnow", ["b", "a", "nobody"])
+    assert kept.select("submission_id", "value").rows() == [("a", b"a"), ("b", b"b")]
+
+
+def test_a_later_arrival_is_seen_by_an_index_that_is_already_open(stores: Stores) -> None:
+    stores.submit(submission("a"))
+    remember(stores, {"a": [7]}, {})
+    assert stores.past.postings("text.winnow", pl.Series([7], dtype=pl.UInt64)).height == 1
+    stores.submit(submission("b", 1))
+    remember(stores, {"b": [7]}, {})
+    assert stores.past.postings("text.winnow", pl.Series([7], dtype=pl.UInt64)).height == 2
+
+
+def test_an_index_is_read_back_from_disk_and_made_anew_where_it_does_not_fit(
+    stores: Stores,
+) -> None:
+    seven = pl.Series([7], dtype=pl.UInt64)
+    stores.submit(submission("a"))
+    remember(stores, {"a": [7]}, {"a": bytes(32)})
+    assert stores.past.postings("text.winnow", seven).height == 1
+    assert stores.past.nearest("text.code", [bytes(32)], distance_max=0).height == 1
+    beside = stores.open_past()
+    assert beside.postings("text.winnow", seven).height == 1
+    beside.close()
+    stores.past.close()
+    again = stores.open_past()
+    stores.submit(submission("b", 1))
+    remember(stores, {"b": [7]}, {"b": bytes(32)})
+    assert again.postings("text.winnow", seven)["submission_id"].to_list() == ["a", "b"]
+    assert again.nearest("text.code", [bytes(32)], distance_max=0).height == 2
+    again.close()
+    for broken in (b"{", b'{"ordinal": 1, "segment_id": "of another record"}'):
+        (stores.index / "text.winnow" / "state.json").write_bytes(broken)
+        anew = stores.open_past()
+        assert anew.postings("text.winnow", seven)["submission_id"].to_list() == ["a", "b"]
+        anew.close()
+
+
+def test_a_new_fingerprint_replaces_the_old(stores: Stores) -> None:
+    stores.submit(submission("a"))
+    remember(stores, {"a": [7]}, {})
+    stores.work.queue(["a"], depth=0)
+    built = FingerprintBuilder(SPEC)
+    built.add("a", "text.winnow", keys=[8], value=b"new")
+    stores.work.keep_fingerprints(stores.work.next(0, 9), built.build(), {"text": "1"})
+    assert stores.past.fingerprints("text.winnow", ["a"])["value"].to_list() == [b"new"]
+
+
+def finding(name: str) -> pl.DataFrame:
+    built = FindingsBuilder(SPEC)
+    built.signal(name, "text.contained", strength=0.5, evidence={"spans": [1, 2]})
+    return built.build().signals
+
+
+def assessment(name: str, digest: str) -> pl.DataFrame:
+    row = {
+        "submission_id": name, "score": 50, "risk_level": "elevated", "outcome": "review",
+        "reason_codes": ["text.contained"], "signals": "[]", "abstentions": "[]", "arithmetic": "[]",
+        "ruleset_digest": "r", "detector_versions": "{}", "input_digest": digest,
+        "evaluated_at": START, "evaluation_status": "new",
+    }  # fmt: skip
+    return pl.DataFrame([row], schema=dict(frames.ASSESSMENTS))
+
+
+def judge(stores: Stores, name: str, digest: str) -> int:
+    stores.work.queue([name], depth=2)
+    nothing = (frames.empty(frames.ABSTENTIONS), frames.empty(frames.RAN))
+    return stores.work.keep_assessments(
+        stores.work.next(2, 9),
+        finding(name),
+        *nothing,
+        ["text"],
+        assessment(name, digest),
+        now=START,
+    )
+
+
+def test_an_assessment_is_added_only_if_it_says_something_new(stores: Stores) -> None:
+    stores.submit(submission("a"))
+    remember(stores, {}, {})
+    stores.work.keep_findings(stores.work.next(1, 9), *(frames.empty(s) for s in (
+        frames.SIGNALS, frames.ABSTENTIONS, frames.RAN)), ["text"])  # fmt: skip
+    assert [judge(stores, "a", d) for d in ("one", "one", "two")] == [1, 0, 1]
+    history = export(stores.database, "evaluations")
+    assert history["evaluation_status"].to_list() == ["new", "superseding"]
+    assert export(stores.database, "assessments")["input_digest"].to_list() == ["two"]
+    assert export(stores.database, "signals").height == 1
+    assert stores.past.signals(["a"], codes=["text.contained"]).height == 1
+    assert stores.work.waiting(2) == 0
+
+
+def test_the_window_knows_what_tasks_and_workers_add(stores: Stores) -> None:
+    stores.submit(submission("a", 0), submission("b", 60))
+    task = check_task({"task_id": "t", "publisher_id": "p", "bounty_minor": 5, "currency": "CNY"})
+    task.pop("reference_paths")
+    row = (RawRow(file="f", line=1, raw=""), task | {"reference_digests": []})
+    stores.intake.admit("tasks", [row], [])
+    window = stores.past.window(since=START + timedelta(minutes=30))
+    assert window.select("submission_id", "publisher_id", "bounty_minor").rows() == [("b", "p", 5)]
+    assert stores.past.of_worker(["w-a"])["submission_id"].to_list() == ["a"]
+    assert stores.past.of_task(["t"], limit=1)["submission_id"].to_list() == ["a"]
+
+
+def test_a_file_that_no_row_names_is_swept_and_listed_ones_stay(
+    stores: Stores, tmp_path: Path
+) -> None:
+    stores.intake.admit_events(log(event("e", "x", 0)), [])
+    orphan = tmp_path / "lake" / "events" / "day=2026-01-01" / "orphan.parquet"
+    orphan.write_bytes(b"left behind")
+    import os
+
+    os.utime(orphan, (0, 0))
+    assert stores.segments.sweep() == 1
+    with stores.database.read() as connection:
+        listed = stores.segments.listed(connection, "events")
+    assert stores.segments.scan(listed).collect().height == 1
+
+
+def test_assets_are_versioned_and_the_same_bytes_are_the_same_version(stores: Stores) -> None:
+    put = stores.assets.put
+    assert [put("m", b, note="", now=START) for b in (b"1", b"1", b"2")] == [1, 1, 2]
+    assert stores.assets.get("m") == b"2"
+    assert stores.assets.get("none") is None
+
+
+def test_a_transaction_is_all_or_nothing(stores: Stores) -> None:
+    row = {"submission_id": "a", "doc": 1, "depth": 0, "generation": 1}
+
+    def twice() -> None:
+        with stores.database.write() as connection:
+            for _ in range(2):
+                connection.execute(record.dirty.insert(), [row])
+
+    with pytest.raises(sa.exc.IntegrityError):
+        twice()
+    assert stores.work.waiting(0) == 0

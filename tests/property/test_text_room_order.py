@@ -1,0 +1,102 @@
+"""Findings of the text room do not depend on order, on batches, or on unrelated texts."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from detectors.checks import world_of
+from detectors.checks.conformance import check_order_free, find
+from detectors.text import detector
+from pipeline.model.errors import ContentError
+from pipeline.ports import Document, Example, Picture, Probe
+
+SENTENCES = (
+    "湖边的步道很适合傍晚散步，路灯亮得正好。",
+    "老板娘把刚出锅的豆腐分给排队的人尝。",
+    "屏幕在太阳底下也看得清，就是边框有点宽。",
+    "The ferry leaves every forty minutes and the deck is open in summer.",
+    "My second order came with a handwritten note about the recipe.",
+    "售后第二天就上门换了电源，态度没得挑。",
+    "We sat by the window and counted the trams going up the hill.",
+)
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class NoFiles:
+    """A decoder that can look into nothing: these worlds have no files."""
+
+    def probe(self, data: bytes, claim: str | None = None) -> Probe:
+        raise ContentError("blob.unreadable", "no files here")
+
+    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
+        raise ContentError("blob.unreadable", "no files here")
+
+    def document(self, data: bytes, media_type: str) -> Document:
+        raise ContentError("blob.unreadable", "no files here")
+
+
+@st.composite
+def submissions(draw: st.DrawFn) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for number in range(draw(st.integers(2, 6))):
+        picked = draw(st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=4))
+        row: dict[str, object] = {
+            "submission_id": f"s{number}",
+            "worker_id": draw(st.sampled_from(["w0", "w1", "w2"])),
+            "task_id": draw(st.sampled_from(["t0", "t1"])),
+            "submitted_at": START + timedelta(minutes=draw(st.integers(0, 5))),
+            "text": "".join(picked),
+        }
+        if number and draw(st.booleans()):
+            row["supersedes"] = f"s{draw(st.integers(0, number - 1))}"
+        rows.append(row)
+    return rows
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(rows=submissions(), seed=st.integers(0, 99))
+def test_text_room_order_and_batches_do_not_matter(
+    rows: list[dict[str, object]], seed: int
+) -> None:
+    world = world_of(Example(title="", submissions=tuple(rows)), NoFiles())
+    check_order_free(detector, world, tries=2, seed=seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(rows=submissions(), seed=st.integers(0, 99))
+def test_text_room_unrelated_texts_change_nothing(rows: list[dict[str, object]], seed: int) -> None:
+    alone = find(detector, world_of(Example(title="", submissions=tuple(rows)), NoFiles()))
+    others = [
+        {
+            "submission_id": f"u{number}",
+            "submitted_at": START + timedelta(minutes=number % 7),
+            "text": "".join(
+                chr(0x6000 + (seed * 31 + number * 97 + k * k * 7) % 8000) for k in range(80)
+            ),
+        }
+        for number in range(40)
+    ]  # fmt: skip
+    world = world_of(Example(title="", submissions=(*rows, *others)), NoFiles())
+    among = find(detector, world).signals.filter(pl.col("submission_id").str.starts_with("s"))
+    assert among.equals(alone.signals)
+
+
+def test_text_room_of_many_equal_texts_names_the_first() -> None:
+    """More than a fingerprint may have carriers: equal texts are still found, and found once."""
+    text = "".join(SENTENCES[:3])
+    rows = tuple({"submission_id": f"s{n:05d}", "text": text} for n in range(5200))
+    world = world_of(Example(title="", submissions=rows), NoFiles())
+    found = find(detector, world).signals
+    assert found.height == len(rows) - 1
+    assert set(found["matched_submission_id"]) == {"s00000"}
+
+
+@pytest.mark.parametrize("size", [1_000_000])
+def test_text_room_reads_long_and_repeated_texts(size: int) -> None:
+    texts = ("a" * size, "a" * (size - 9), "啊" * size, "ab, " * (size // 4))
+    rows = tuple({"submission_id": f"s{n}", "text": text} for n, text in enumerate(texts))
+    found = find(detector, world_of(Example(title="", submissions=rows), NoFiles())).signals
+    assert set(found["submission_id"]) == {"s1"}

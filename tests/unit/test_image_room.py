@@ -1,0 +1,140 @@
+"""The image room as a whole: first submitters, evidence, and pictures that mean harm."""
+
+import io
+import json
+import os
+import random
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from detectors.checks import world_of
+from detectors.checks.conformance import find
+from detectors.image import detector
+from detectors.image.drawings import photo
+from detectors.image.examples import jpeg, phone, png, row
+from pipeline.decode.inline import InlineDecoder
+from pipeline.ports import Example, Findings
+
+OURS = photo(31, 270, 360)
+
+
+def _find(*rows: dict[str, object]) -> Findings:
+    return find(detector, world_of(Example(title="", submissions=rows), InlineDecoder()))
+
+
+def test_reuploads_of_reuploads_are_all_attributed_to_the_first() -> None:
+    small = cv2.resize(OURS, None, fx=0.7, fy=0.7, interpolation=cv2.INTER_AREA)
+    found = _find(
+        row("c", jpeg(phone(small), 70), 3),
+        row("b", jpeg(small, 60), 2),
+        row("a", png(OURS), 1),
+        row("d", jpeg(np.ascontiguousarray(small[10:, ::-1]), 50), 4),
+    ).signals
+    assert dict(found.select("submission_id", "matched_submission_id").iter_rows()) == {
+        "b": "a", "c": "a", "d": "a",
+    }  # fmt: skip
+    assert found["strength"].min() >= 0.5
+
+
+def test_evidence_names_the_region_in_both_pictures() -> None:
+    other = photo(32, 360, 480)
+    pasted = other.copy()
+    pasted[90:270, 120:360] = cv2.resize(OURS, (240, 180), interpolation=cv2.INTER_AREA)
+    found = _find(row("a", png(OURS), 1), row("b", png(pasted), 2)).signals
+    assert found["reason_code"].to_list() == ["image.region_reused"]
+    told = json.loads(found["evidence"][0])
+    assert told["region"] == pytest.approx([0.25, 0.25, 0.75, 0.75], abs=0.08)
+    assert told["matched_region"] == pytest.approx([0, 0, 1, 1], abs=0.12)
+
+
+def test_a_negative_is_found() -> None:
+    found = _find(row("a", png(OURS), 1), row("b", png(255 - OURS), 2)).signals
+    assert found["matched_submission_id"].to_list() == ["a"]
+
+
+def test_animated_and_turned_pictures_are_read() -> None:
+    frames = [Image.fromarray(photo(s, 120, 160)[:, :, ::-1]) for s in (33, 34)]
+    held = io.BytesIO()
+    frames[0].save(held, "GIF", save_all=True, append_images=frames[1:])
+    turned = io.BytesIO()
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright = Image.fromarray(OURS[:, :, ::-1])
+    upright.transpose(Image.Transpose.ROTATE_90).save(turned, "JPEG", exif=exif, quality=90)
+    found = _find(
+        row("still", png(photo(34, 120, 160)), 1), row("moving", held.getvalue(), 2),
+        row("flat", png(OURS), 3), row("turned", turned.getvalue(), 4),
+    ).signals  # fmt: skip
+    matched = dict(found.select("submission_id", "matched_submission_id").iter_rows())
+    assert matched["turned"] == "flat"
+    assert matched["moving"] == "still"
+
+
+def _huge_png(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    body = zlib.compress(bytes(1000), 9)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def _saved(mode: str, kind: str) -> bytes:
+    held = io.BytesIO()
+    picture = Image.fromarray(OURS[:, :, ::-1])
+    if mode == "I;16":
+        picture = Image.fromarray(OURS[:, :, 0].astype(np.uint16) * 257)
+    else:
+        picture = picture.convert(mode)
+    picture.save(held, kind)
+    return held.getvalue()
+
+
+HOSTILE = {
+    "truncated": jpeg(OURS)[:900],
+    "bomb": _huge_png(24_000, 24_000),
+    "huge header": _huge_png(2**31 - 1, 2**31 - 1),
+    "polyglot": jpeg(OURS) + b"PK\x03\x04" + bytes(60) + b"PK\x05\x06" + bytes(18),
+    "one pixel": png(np.full((1, 1, 3), 7, np.uint8)),
+    "a thread": png(np.full((1, 60_000), 9, np.uint8)),
+    "flat": png(np.full((300, 300, 3), 200, np.uint8)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_cannot_be_looked_at_is_never_called_fraud(name: str) -> None:
+    data = HOSTILE[name]
+    found = _find(row("a", data, 1), row("b", data, 2))
+    assert found.signals.is_empty()
+    assert set(found.abstentions["code"]) <= {"blob.unreadable", "blob.too_large", "blob.polyglot"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("CMYK", "JPEG"), ("P", "PNG"), ("I;16", "PNG"), ("LA", "PNG")]
+)
+def test_every_pixel_mode_is_the_same_picture(mode: str, kind: str) -> None:
+    found = _find(row("a", png(OURS), 1), row("b", _saved(mode, kind), 2)).signals
+    assert found["matched_submission_id"].to_list() == ["a"]
+
+
+def test_mutants_raise_nothing_and_accuse_nobody_unread() -> None:
+    count = int(os.environ.get("BOUNTYGUARD_IMAGE_MUTANTS", "60"))
+    draw = random.Random(5)
+    seeds = [jpeg(photo(40, 90, 120)), png(photo(41, 60, 80)), _saved("P", "PNG")[:20_000]]
+    for start in range(0, count, 20):
+        rows = []
+        for i in range(start, min(count, start + 20)):
+            data = bytearray(draw.choice(seeds))
+            for _ in range(draw.randint(1, 12)):
+                data[draw.randrange(len(data))] = draw.randrange(256)
+            rows.append(row(f"m{i:05}", bytes(data[: draw.randint(len(data) // 2, len(data))]), i))
+        found = _find(*rows)
+        unread = set(found.abstentions["submission_id"])
+        assert not unread & set(found.signals["submission_id"])

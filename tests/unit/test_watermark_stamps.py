@@ -1,0 +1,67 @@
+"""Stamps: parsed in the shapes that stamp cameras write, and held to the task."""
+
+from datetime import UTC, datetime, timedelta
+
+import cv2
+import numpy as np
+import pytest
+
+from detectors.kit.ocr import Line, read_lines
+from detectors.watermark.provenance.claims import Claim
+from detectors.watermark.provenance.exif import Exif
+from detectors.watermark.stamps import may_be_stamped, parse, stamp_contradictions
+from pipeline.model.records import Site
+
+POSTED = datetime(2026, 6, 1, tzinfo=UTC)
+CLAIM = Claim(
+    site=Site(lat=30.5136, lon=114.4144, radius_m=300), posted_at=POSTED,
+    submitted_at=POSTED + timedelta(days=1), fresh=True, record=True, design=False, generator=None,
+)  # fmt: skip
+
+
+def lines(*texts: str) -> tuple[Line, ...]:
+    return tuple(
+        Line(text=t, confidence=0.9, box=(0.0, 20.0 * i, 200.0, 20.0 * i + 18))
+        for i, t in enumerate(texts)
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2026-06-01 18:32", "2026-06-0118:32", "2026年06月01日 18:32", "2026.06.01 06:32 PM",
+     "01 Jun 202618:32", "Jun 1, 2026 18:32", "2026/6/1 下午6:32"],
+)  # fmt: skip
+def test_clocks_are_read_in_every_shape(text: str) -> None:
+    stamp = parse(lines(text))
+    assert stamp.local == datetime(2026, 6, 1, 18, 32)  # noqa: DTZ001 - a stamp names no zone
+    assert stamp.has_time
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["北纬30.5136 东经114.4144", "经度:114.4144 纬度:30.5136", "30.5136N 114.4144E",
+     "Lat 30.5136 Lon 114.4144", "N30°30'49\" E114°24'52\""],
+)  # fmt: skip
+def test_positions_are_read_in_every_shape(text: str) -> None:
+    position = parse(lines(text)).position
+    assert position is not None
+    assert abs(position.lat - 30.5136) < 1e-3
+    assert abs(position.lon - 114.4144) < 1e-3
+
+
+def test_contradictions_are_named_and_agreement_is_silent() -> None:
+    fine = parse(lines("2026-06-01 18:32", "30.5140N 114.4150E"))
+    assert stamp_contradictions(fine, CLAIM, Exif()) == ()
+    old = parse(lines("2026-02-01 18:32", "39.9000N 116.4000E"))
+    found = {c.rule: c.strength for c in stamp_contradictions(old, CLAIM, Exif())}
+    assert set(found) == {"stamp_before_task", "stamp_elsewhere"}
+    assert min(found.values()) >= 0.5
+
+
+def test_a_stamp_is_noticed_and_read() -> None:
+    rough = np.random.default_rng(1).integers(60, 150, (8, 10, 3), dtype=np.uint8)
+    pixels = cv2.resize(rough, (640, 480), interpolation=cv2.INTER_CUBIC)
+    assert not may_be_stamped(pixels)
+    cv2.putText(pixels, "2026-03-04 12:33", (20, 440), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (255,) * 3, 2)
+    assert may_be_stamped(pixels)
+    assert parse(read_lines(pixels)).local == datetime(2026, 3, 4, 12, 33)  # noqa: DTZ001
