@@ -9,11 +9,17 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import settings
 
 from pipeline.stores.database import Database, open_database
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("BOUNTYGUARD_SHARED", ROOT.parent / "shared"))
+
+# The guard of a change must answer the same twice; `HYPOTHESIS_PROFILE=explore` looks for new cases.
+settings.register_profile("guard", derandomize=True)
+settings.register_profile("explore", derandomize=False, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "guard"))
 
 
 @pytest.fixture(scope="session")
