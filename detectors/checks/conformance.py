@@ -63,8 +63,8 @@ def _check_example(detector: Detector, example: Example, decoder: Decoder) -> se
 def check_order_free(detector: Detector, world: World, *, tries: int = 3, seed: int = 0) -> None:
     """One by one, in any order and in any batches: the findings are those of the whole.
 
-    Arrival is played out as the pipeline does it: fingerprint the arrivals, judge them and whom they
-    touch, keep the newest verdict on each.
+    Arrival is played out as the pipeline does it: fingerprint the arrivals and the revisions that name
+    one of them, judge these and whom they touch, keep the newest verdict on each.
     """
     whole = find(detector, world)
     ids = world.submissions["submission_id"].to_list()
@@ -90,8 +90,10 @@ def _play(
         known += arrived
         here = world_cut(world, known)
         past = MemoryPast.of(here, [detector])
-        touched = detector.touched(here.batch(arrived), past)
-        judged = [*arrived, *sorted(touched & set(known) - set(arrived))]
+        revisions = here.submissions.filter(pl.col("supersedes").is_in(arrived))["submission_id"]
+        changed = sorted({*arrived, *revisions})
+        touched = detector.touched(here.batch(changed), past)
+        judged = [*changed, *sorted(touched & set(known) - set(changed))]
         findings = detector.detect(here.batch(judged), past)
         others = ~pl.col("submission_id").is_in(judged)
         signals = pl.concat([signals.filter(others), findings.signals])
