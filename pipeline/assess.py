@@ -18,6 +18,8 @@ from pipeline.model import frames
 from pipeline.ports import Batch, Detector, Known, Past, Ticket, Work
 from pipeline.rulebook import Rulebook
 from pipeline.rulebook.backtest import JUDGED
+from pipeline.rulebook.facts import slices
+from pipeline.rulebook.risk import Promise
 from pipeline.stages.decide import decide
 from pipeline.stages.detect import Found, detect, fingerprint, first_and_second, touched
 from pipeline.stages.score import ScoreFacts, score
@@ -33,12 +35,14 @@ Progress = Callable[[str, int], None]
 class Bench:
     """Who judges: the detectors, the rulebook, and what the rules may ask beside the findings.
 
-    ``circumstances`` gives credit standing, velocity counters and lists for a batch.
+    ``circumstances`` gives credit standing, velocity counters and lists for a batch; ``promise`` is
+    the promise of few false holds that was made for this rulebook, if one was.
     """
 
     detectors: tuple[Detector, ...]
     rulebook: Rulebook
     circumstances: Callable[[Batch, pl.DataFrame], Mapping[str, Any]]
+    promise: Promise | None = None
 
     @property
     def versions(self) -> dict[str, str]:
@@ -71,6 +75,10 @@ def assess(
         _considered(batch, found, bench),
         bench.rulebook,
         abstentions=found.abstentions,
+        promise=bench.promise,
+        slices=slices(facts, bench.rulebook.names, bench.rulebook.slices)
+        if bench.promise
+        else None,
     )
     return found, _written(found, scored, decided, bench)
 

@@ -26,8 +26,10 @@ from pipeline.stores.gate import GateReader
 from pipeline.stores.intake import RecordIntake
 from pipeline.stores.keys import KeyRing
 from pipeline.stores.ledger import Ledger
+from pipeline.stores.listing import Listing
 from pipeline.stores.past import StorePast
 from pipeline.stores.quarantine import Quarantine
+from pipeline.stores.rulebooks import Rulebooks
 from pipeline.stores.segments import Segments
 from pipeline.stores.upkeep import Upkeep
 from pipeline.stores.work import WorkQueue
@@ -49,10 +51,12 @@ class House:
     ledger: Ledger
     circumstances: Circumstances
     quarantine: Quarantine
+    rulebooks: Rulebooks
+    listing: Listing
 
     def rulebook(self) -> Rulebook:
-        """Return the rulebook in force."""
-        return rulebook_of(self.settings)
+        """Return the rulebook in force: the files, or what is pinned, with the steps taken since."""
+        return self.rulebooks.in_force(rulebook_of(self.settings))
 
     def history(self, submission_id: str) -> list[dict[str, Any]]:
         """Return every assessment of a submission, oldest first."""
@@ -64,6 +68,7 @@ class House:
         return Bench(
             detectors=registered(),
             rulebook=book,
+            promise=self.rulebooks.promised(book),
             circumstances=partial(self.circumstances.of, counters=book.counters),
         )
 
@@ -140,6 +145,8 @@ def open_house(settings: Settings) -> Iterator[House]:
                 ledger=ledger,
                 quarantine=Quarantine(database),
                 circumstances=Circumstances(database, ledger, settings.now),
+                rulebooks=Rulebooks(database, assets, settings.now),
+                listing=Listing(database),
             )
         finally:
             known.close()

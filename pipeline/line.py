@@ -80,10 +80,12 @@ def take_in(
 
 def judge(house: House, *, progress: Progress = lambda step, count: None) -> int:
     """Detect, score and decide all that waits; return how many assessments were added."""
+    bench = house.bench()
+    house.rulebooks.keep(bench.rulebook)
     return work_off(
         house.work,
         house.known,
-        house.bench(),
+        bench,
         now=house.settings.now(),
         progress=progress,
         between=lambda: _calibrated(house),
@@ -121,9 +123,12 @@ def calibrate(house: House, *, always: bool = False) -> tuple[str, ...]:
     return tuple(sorted(made))
 
 
-def facts(house: House, book: Rulebook) -> ScoreFacts:
-    """Gather what is known of every assessed submission, as the rules of ``book`` would read it."""
-    ids = export(house.database, "assessments")["submission_id"].to_list()
+def facts(house: House, book: Rulebook, only: Sequence[str] | None = None) -> ScoreFacts:
+    """Gather what is known of every assessed submission, as the rules of ``book`` would read it.
+
+    ``only`` names the submissions that are wanted; without it, all.
+    """
+    ids = list(only) if only is not None else _assessed(house)
     submissions = house.known.submissions(ids)
     batch = Batch(
         submissions=submissions,
@@ -134,13 +139,13 @@ def facts(house: House, book: Rulebook) -> ScoreFacts:
         blobs=house.blobs,
         decoder=house.decoder,
     )
-    signals = house.known.signals(ids)
+    signals, abstentions, _ = house.work.findings(ids)
     return ScoreFacts(
         submissions=submissions,
         tasks=batch.tasks,
         workers=batch.workers,
         signals=signals,
-        abstentions=export(house.database, "abstentions"),
+        abstentions=abstentions,
         **house.circumstances.of(batch, signals, book.counters),
     )
 
@@ -160,7 +165,7 @@ def backtest_of(
     if truth is not None:
         labels = pl.read_ndjson(truth).select("submission_id", "label")
     else:
-        labels = _decided(house)
+        labels = labels_of(house)
     record = pl.DataFrame(
         [(r.rule, r.decided, r.overturned) for r in house.ledger.rule_records()],
         schema=dict(RECORD), orient="row",
@@ -170,7 +175,11 @@ def backtest_of(
     )
 
 
-def _decided(house: House) -> pl.DataFrame:
+def _assessed(house: House) -> list[str]:
+    return export(house.database, "assessments")["submission_id"].to_list()
+
+
+def labels_of(house: House) -> pl.DataFrame:
     """Read labels from final decisions: confirmed is fraud, overturned is honest."""
     cases = export(house.database, "cases", more=house.ledger.exports())
     label = pl.col("state").replace_strict(

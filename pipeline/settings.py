@@ -1,13 +1,14 @@
 """The settings: the environment is read here and nowhere else.
 
-=============================  ====================================================================
-``BOUNTYGUARD_HOME``           folder of the embedded stores (default ``.bountyguard``)
-``BOUNTYGUARD_DATABASE_URL``   ``postgresql://…``; without it, SQLite inside the home
-``BOUNTYGUARD_RULES``          folder of rulebooks (default: those that ship)
-``BOUNTYGUARD_CLOCK``          a fixed RFC 3339 time instead of the clock, for replays and tests
-``BOUNTYGUARD_CHECKPOINTS``    file of the audit chain's signed checkpoints; better on other storage
-``BOUNTYGUARD_DASK``           ``tcp://…`` of a Dask scheduler for the flows
-=============================  ====================================================================
+==============================  ====================================================================
+``BOUNTYGUARD_HOME``            folder of the embedded stores (default ``.bountyguard``)
+``BOUNTYGUARD_DATABASE_URL``    ``postgresql://…``; without it, SQLite inside the home
+``BOUNTYGUARD_RULES``           folder of rulebooks (default: those that ship)
+``BOUNTYGUARD_RULE_APPROVALS``  people behind a step that makes a rule count (default 1; 2: four eyes)
+``BOUNTYGUARD_CLOCK``           a fixed RFC 3339 time instead of the clock, for replays and tests
+``BOUNTYGUARD_CHECKPOINTS``     file of the audit chain's signed checkpoints; better on other storage
+``BOUNTYGUARD_DASK``            ``tcp://…`` of a Dask scheduler for the flows
+==============================  ====================================================================
 """
 
 import os
@@ -29,6 +30,7 @@ class Settings:
     fixed_clock: datetime | None = None
     checkpoints_file: Path | None = None
     dask: str | None = None
+    rule_approvals: int = 1
 
     @property
     def checkpoints(self) -> Path:
@@ -53,11 +55,19 @@ def load_settings(
         fixed_clock=_clock(env.get("BOUNTYGUARD_CLOCK")),
         checkpoints_file=_path(env.get("BOUNTYGUARD_CHECKPOINTS")),
         dask=env.get("BOUNTYGUARD_DASK") or None,
+        rule_approvals=_count(env, "BOUNTYGUARD_RULE_APPROVALS", 1),
     )
 
 
 def _path(value: str | None) -> Path | None:
     return Path(value).expanduser().resolve() if value else None
+
+
+def _count(env: Mapping[str, str], name: str, default: int) -> int:
+    value = env.get(name) or str(default)
+    if not value.isdecimal() or int(value) < 1:
+        raise UsageError("settings.number", f"{name}={value!r} is no number of 1 and more")
+    return int(value)
 
 
 def _clock(value: str | None) -> datetime | None:

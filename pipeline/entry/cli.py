@@ -12,6 +12,7 @@ import typer
 from pipeline.entry import (
     cli_books,
     cli_keep,
+    cli_life,
     cli_line,
     cli_look,
     cli_rules,
@@ -54,7 +55,9 @@ cli_tables.register(app)
 cli_books.register(app)
 cli_serve.register(app)
 cli_keep.register(app)
+cli_life.register(cli_rules.app)
 app.add_typer(cli_rules.app, name="rules")
+app.add_typer(cli_life.lists, name="lists")
 app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(cli_tables.quarantine, name="quarantine")
 

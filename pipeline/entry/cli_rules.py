@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pipeline.rulebook.backtest import Backtest
 
 app = typer.Typer(
-    no_args_is_help=True, help="The rulebook: check, test, list, backtest, diff, use."
+    no_args_is_help=True,
+    help="The rulebook: check and try rules, move them through their life, undo what they did.",
 )
 
 Files = Annotated[
@@ -26,7 +27,7 @@ AsFormat = Annotated[Format, typer.Option("--format", help="text for people, jso
 
 
 def read(files: list[Path] | None) -> "Rulebook":
-    """Load the named rulebook, or the one in force. Raises with every problem of every file."""
+    """Load the named rule files, or those of the settings. Raises with every problem of every file."""
     from pipeline import rulebook
 
     if files:

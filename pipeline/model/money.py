@@ -22,7 +22,19 @@ AMOUNT_MAX: Final = 10**12
 CHAIN_MAX: Final = 1_000
 """Revisions of one piece of work that are followed back to its root."""
 
-ActionKind = Literal["post", "hold", "wait", "void", "late", "withdraw"]
+ActionKind = Literal[
+    "post",
+    "hold",
+    "wait",
+    "void",
+    "late",
+    "withdraw",
+    "clear",
+    "look",
+    "escalate",
+    "refuse",
+    "rehold",
+]
 PayoutState = Literal["waiting", "held", "posted", "voided"]
 AccountKind = Literal["publisher", "escrow", "payable", "holdback", "paid", "platform"]
 
@@ -42,6 +54,11 @@ class Action:
     ``post`` pays, ``hold`` opens a case, ``wait`` reserves the money until the analysis is whole,
     ``void`` refuses (a case is open for appeal), ``late`` opens a case on a payout that was paid,
     ``withdraw`` closes a case that the newest evaluation no longer supports, and pays.
+
+    Only a recall asks for the others: ``clear`` ends a look at paid work and gives its credit, ``look``
+    begins one and takes the credit back until it is over, ``escalate`` makes one the case that a hold
+    would have been, ``refuse`` turns a hold into a refusal and
+    ``rehold`` a refusal into a hold.
     """
 
     kind: ActionKind

@@ -1,7 +1,7 @@
-"""Undoing one bad revision: which decisions it made, what they moved, and the entries that set it right.
+"""Undoing one bad revision: which of its decisions would be others now, with the money and the people.
 
-Nothing is updated in place: a mistake is answered by another entry. A decision that a person made
-since stands: people outrank rulebooks, whichever way they decided.
+This is the preview; the ledger does the undoing, by further transfers and entries. A decision that a
+person made since stands: people outrank rulebooks, whichever way they decided.
 """
 
 from dataclasses import dataclass
@@ -22,53 +22,35 @@ DECISIONS: Final[frames.Schema] = {
     "currency": pl.String(),
     "by_person": pl.Boolean(),
 }
-"""The decision that stands for each submission; ``by_person`` where a person settled it."""
-
-ENTRIES: Final[frames.Schema] = {
-    "entry_id": pl.String(),
-    "ledger": pl.String(),
-    "account": pl.String(),
-    "unit": pl.String(),
-    "amount": pl.Int64(),
-    "decision_id": pl.String(),
-    "reverses": pl.String(),
-}
-"""Entries of all ledgers as signed whole numbers: ``ledger`` money or credit, ``unit`` a currency or
-``r_milli``, ``s_milli``. ``reverses`` names the entry that one takes back; each is taken back once."""
+"""The decision that was acted upon, one row a payout; ``by_person`` where a person settled it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recall:
-    """What recalling a revision does: a preview first, and the same frames to carry it out.
+    """What recalling a revision does.
 
     ``actions``: submission_id, decision_id, worker_id, was, now, action, amount_minor, currency,
-    where ``action`` is ``release`` (held and should not be), ``hold`` (let through and should not
-    be: only where money has not left), ``restate`` (other words, same money). ``reversals``: ENTRIES
-    to post, one for each entry of those decisions that stands. ``kept`` the decisions that people
-    made since and that stay. ``workers`` touched; ``released_minor``, ``held_minor`` by currency.
+    where ``action`` is ``release`` (held and should not be), ``hold`` (paid and should not be: a case
+    is opened, the money is not taken back), ``restate`` (other words, same money). ``kept``: decisions
+    that people made since and that stay. ``workers`` touched; ``released_minor``, ``held_minor`` by
+    currency.
     """
 
     digest: str
     actions: pl.DataFrame
-    reversals: pl.DataFrame
     kept: pl.DataFrame
     workers: int
     released_minor: dict[str, int]
     held_minor: dict[str, int]
 
 
-def recall(
-    digest: str, decisions: pl.DataFrame, entries: pl.DataFrame, corrected: pl.DataFrame
-) -> Recall:
+def recall(digest: str, decisions: pl.DataFrame, corrected: pl.DataFrame) -> Recall:
     """Work out what it takes to undo a revision.
 
-    ``decisions`` is a DECISIONS, ``entries`` an ENTRIES frame; ``corrected`` has ``submission_id``
-    and ``outcome`` under the rulebook that replaces it. Entries of a decision whose outcome stays are
-    left alone. Posting ``reversals`` and then what the corrected outcomes call for leaves every
-    balance where it would have stood; doing it twice changes nothing, since ids are derived.
+    ``decisions`` is a DECISIONS frame; ``corrected`` has ``submission_id`` and ``outcome`` under the
+    rulebook that replaces it. Decisions whose outcome stays are left alone.
     """
     frames.check(decisions, DECISIONS, "recall: decisions")
-    frames.check(entries, ENTRIES, "recall: entries")
     made = decisions.filter(pl.col("ruleset_digest") == digest)
     new = corrected.select("submission_id", pl.col("outcome").alias("now"))
     compared = made.join(new, on="submission_id", how="inner").filter(
@@ -96,33 +78,10 @@ def recall(
     return Recall(
         digest=digest,
         actions=actions,
-        reversals=_reversals(entries, changed),
         kept=kept,
         workers=actions["worker_id"].n_unique(),
         released_minor=_sums(actions, "release"),
         held_minor=_sums(actions, "hold"),
-    )
-
-
-def _reversals(entries: pl.DataFrame, changed: pl.DataFrame) -> pl.DataFrame:
-    taken_back = entries.select(pl.col("reverses").alias("entry_id")).drop_nulls()
-    standing = (
-        entries.filter(pl.col("reverses").is_null())
-        .join(changed.select("decision_id"), on="decision_id", how="semi")
-        .join(taken_back, on="entry_id", how="anti")
-    )
-    return frames.check(
-        standing.select(
-            (pl.lit("recall:") + pl.col("entry_id")).alias("entry_id"),
-            "ledger",
-            "account",
-            "unit",
-            (-pl.col("amount")).alias("amount"),
-            "decision_id",
-            pl.col("entry_id").alias("reverses"),
-        ).sort("entry_id"),
-        ENTRIES,
-        "recall: reversals",
     )
 
 

@@ -46,11 +46,11 @@ def tell_diff(change: Diff) -> list[str]:
 
 
 def tell_recall(undo: Recall) -> list[str]:
-    """Tell what recalling a revision would do: first a preview, then the same words as a record."""
+    """Tell what recalling a revision does, before and after."""
     counts = dict(undo.actions.group_by("action").len().sort("action").iter_rows())
     lines = [
         f"recall of {undo.digest[:12]}: {undo.actions.height} decisions, {undo.workers} workers, "
-        f"{undo.reversals.height} entries to reverse, {undo.kept.height} kept as people decided"
+        f"{undo.kept.height} kept as people decided"
     ]
     lines += [f"{action} {count}" for action, count in counts.items()]
     lines += [f"money released {n} {c}" for c, n in sorted(undo.released_minor.items())]

@@ -20,6 +20,8 @@ NO_CURRENCY: Final = "XXX"
 TAKES_A_SLOT: Final = frozenset({"waiting", "held", "posted"})
 CLUSTERED: Final = ("collusion.", "identity.")
 OPEN: Final = frozenset({"open", "appealed"})
+CLUSTER_CASES: Final = frozenset({"hold", "void", "late", "escalate", "refuse", "rehold"})
+"""Steps that open a case in which the accounts of one group stand together."""
 
 
 def plan(facts: SettleFacts) -> Plan:
@@ -50,6 +52,40 @@ def plan(facts: SettleFacts) -> Plan:
             live[row["task_id"]] = live.get(row["task_id"], 0) + 1
         actions.append(_action(kind, row))
     return Plan(actions=tuple(actions), unpriced=unpriced, unslotted=unslotted)
+
+
+def restate(facts: SettleFacts, submission_ids: frozenset[str]) -> Plan:
+    """Say what it takes, beyond ``plan``, to put these payouts where the newest evaluation wants them.
+
+    ``plan`` never changes the kind of a case that is open; a recall does, as long as no person has
+    decided it. Money that was paid stays paid.
+    """
+    judged = _judged(facts).filter(pl.col("submission_id").is_in(sorted(submission_ids)))
+    actions = [
+        _action(kind, row)
+        for row in judged.iter_rows(named=True)
+        if (kind := _restated(row)) is not None
+    ]
+    return Plan(actions=tuple(actions))
+
+
+_RESTATED: Final[Mapping[tuple[str, str | None, str | None, str], ActionKind]] = {
+    ("posted", "look", "open", "approve"): "clear",
+    ("posted", "look", "open", "block_and_review"): "escalate",
+    ("posted", "look", "open", "decline"): "escalate",
+    ("posted", None, None, "review"): "look",
+    ("held", "hold", "open", "decline"): "refuse",
+    ("voided", "decline", "open", "block_and_review"): "rehold",
+}
+"""By the payout's state, the kind and state of its case, and the outcome now."""
+
+
+def _restated(row: Mapping[str, Any]) -> ActionKind | None:
+    if row["state"] is None or row["revision"] == row["acted_revision"]:
+        return None
+    if waits_only(row["outcome"], row["risk_level"], row["reason_codes"]):
+        return None
+    return _RESTATED.get((row["state"], row["case_kind"], row["case_state"], row["outcome"]))
 
 
 def _judged(facts: SettleFacts) -> pl.DataFrame:
@@ -181,7 +217,7 @@ def _action(kind: ActionKind, row: Mapping[str, Any]) -> Action:
         ruleset_digest=row["ruleset_digest"],
         rules=tuple(rules_of(row["arithmetic"])),
         score=row["score"],
-        cluster_id=cluster_of(row["signals"]) if kind in ("hold", "void", "late") else None,
+        cluster_id=cluster_of(row["signals"]) if kind in CLUSTER_CASES else None,
         on_time=row["on_time"],
         weight_permille=row["weight_permille"],
     )

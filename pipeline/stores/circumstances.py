@@ -68,7 +68,15 @@ class Circumstances:
         members, decided = ledger.case_members, ledger.case_decisions
         held = (
             sa.select(members.c.submission_id, sa.func.min(members.c.joined_at).label("held_at"))
-            .where(members.c.outcome.in_(["block_and_review", "decline"]))
+            .join_from(members, ledger.payouts, members.c.payout_key == ledger.payouts.c.payout_key)
+            .where(
+                members.c.outcome.in_(["block_and_review", "decline"]),
+                # what was withdrawn was no hold
+                sa.or_(
+                    ledger.payouts.c.case_id != members.c.case_id,
+                    ledger.payouts.c.case_state != "withdrawn",
+                ),
+            )
             .group_by(members.c.submission_id)
         )
         overturned = (

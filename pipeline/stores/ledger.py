@@ -18,6 +18,7 @@ from pipeline.review.cases import RuleRecord, Verdict
 from pipeline.stores import ledger_cases as cases
 from pipeline.stores import ledger_deadlines as deadlines
 from pipeline.stores import ledger_payouts as payouts
+from pipeline.stores import ledger_recall as recalling
 from pipeline.stores import ledger_voices as voices
 from pipeline.stores.database import Database
 from pipeline.stores.fetch import fetch_by_ids
@@ -287,7 +288,7 @@ def _carry_out(books: Books, actions: Sequence[Action]) -> list[str]:
     names = {account_id("escrow", a.task_id, a.currency) for a in actions}
     names |= {account_id("payable", a.worker_id, a.currency) for a in actions}
     books.load([a.payout_key for a in actions], names)
-    return [a.kind for a in actions if payouts.carry_out(books, a)]
+    return [a.kind for a in actions if payouts.carry_out(books, a, recalling.STEPS)]
 
 
 __all__ = ["Books", "Ledger"]

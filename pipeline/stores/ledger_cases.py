@@ -177,29 +177,36 @@ def _entries(books: Books, where: sa.ColumnElement[bool]) -> list[Mapping[str, A
 
 def _has_credit(books: Books, row: Mapping[str, Any]) -> bool:
     """Tell whether accepted work of this payout stands to the worker's credit."""
-    c = tables.credit_entries.c
-    prefix = f"accept:{row['payout_key']}:"
-    of_worker = _entries(books, c.worker_id == row["worker_id"])
+    return bool(standing_credit(books, row["worker_id"], (f"accept:{row['payout_key']}:",)))
+
+
+def standing_credit(
+    books: Books, worker_id: str, beginnings: tuple[str, ...]
+) -> list[Mapping[str, Any]]:
+    """Return the worker's credit entries whose ids begin so and that nothing has reversed."""
+    of_worker = _entries(books, tables.credit_entries.c.worker_id == worker_id)
     undone = {e["reverses"] for e in of_worker}
-    return any(e["entry_id"].startswith(prefix) and e["entry_id"] not in undone for e in of_worker)
+    return [
+        e for e in of_worker if e["entry_id"].startswith(beginnings) and e["entry_id"] not in undone
+    ]
+
+
+def take_back(books: Books, entry: Mapping[str, Any], decision: str) -> None:
+    """Reverse an entry of credit."""
+    books.credit(
+        f"reverse:{entry['entry_id']}"[:200], entry["worker_id"], "reversal",
+        decision_id=decision, reverses=entry["entry_id"],
+    )  # fmt: skip
 
 
 def _undo_credit(books: Books, member: Mapping[str, Any], verdict: policy.Verdict) -> None:
     """Reverse what an earlier verdict, or acceptance that turns out to be fraud, posted for this work."""
-    c = tables.credit_entries.c
-    of_worker = _entries(books, c.worker_id == member["worker_id"])
-    undone = {e["reverses"] for e in of_worker}
     ours: tuple[str, ...] = (f"fraud:{member['case_id']}:{member['payout_key']}:",
             f"refuse:{member['case_id']}:{member['payout_key']}:")  # fmt: skip
     if verdict != "overturn":
         ours += (f"accept:{member['payout_key']}:", f"bonus:{member['payout_key']}:")
-    for entry in of_worker:
-        if entry["entry_id"] in undone or not entry["entry_id"].startswith(ours):
-            continue
-        books.credit(
-            f"reverse:{entry['entry_id']}"[:200], member["worker_id"], "reversal",
-            decision_id=str(member["case_id"]), reverses=entry["entry_id"],
-        )  # fmt: skip
+    for entry in standing_credit(books, member["worker_id"], ours):
+        take_back(books, entry, str(member["case_id"]))
 
 
 def _revoke(books: Books, member: Mapping[str, Any], why: str) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -20,7 +21,7 @@ STATED = frozenset({"hold", "decline", "late"})
 def open_case(books: Books, kind: str, action: Action, payout: Mapping[str, Any]) -> str:
     """Open a case for a payout, or join it to the open case of its group of accounts."""
     case_id = _open_case_of(books, kind, action.cluster_id)
-    if case_id is None:
+    if case_id is None or joined_at(books, case_id, action.payout_key) is not None:
         parts = [kind, action.cluster_id, action.payout_key, action.submission_id, action.revision]
         case_id = "c_" + hashlib.sha256(orjson.dumps(parts)).hexdigest()[:24]
         due_at = books.now + DECIDE_WITHIN[kind]
@@ -64,6 +65,15 @@ def _open_case_of(books: Books, kind: str, cluster_id: str | None) -> str | None
         tables.cases.c.state == "open",
     )
     return books.connection.execute(query).scalar()
+
+
+def joined_at(books: Books, case_id: str, payout_key: str) -> datetime | None:
+    """Return when a payout became part of a case; None where it never did."""
+    table = tables.case_members.c
+    found = books.connection.execute(
+        sa.select(table.joined_at).where(table.case_id == case_id, table.payout_key == payout_key)
+    ).scalar()
+    return found
 
 
 def leave_case(books: Books, payout: Mapping[str, Any], state: str) -> None:

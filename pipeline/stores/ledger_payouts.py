@@ -4,8 +4,9 @@ Every function looks at the payout's state under the books' lock before it acts,
 planned on older facts, or is carried out twice, does nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -19,20 +20,28 @@ TAKES_A_SLOT: Final = ("waiting", "held", "posted")
 DISBURSE_WITHIN: Final = timedelta(days=7)
 NO_CURRENCY: Final = "XXX"
 
+Step = Callable[[Books, Action, Mapping[str, Any] | None], bool]
+"""Takes one step for a payout as it stands (None: not known yet); False where it does not fit."""
 
-def carry_out(books: Books, action: Action) -> bool:
-    """Take one step of a plan; False where the books have moved on and it no longer fits."""
+
+def carry_out(
+    books: Books, action: Action, more: Mapping[str, Step] = MappingProxyType({})
+) -> bool:
+    """Take one step of a plan; False where the books have moved on and it no longer fits.
+
+    ``more`` are the steps that a recall adds to those of every day.
+    """
     if not books.enrol(action.submission_id, action.payout_key):
         return False
     payout = books.payout(action.payout_key)
     if payout is None or payout["state"] not in TAKES_A_SLOT:
-        takes = action.kind in ("post", "hold", "wait", "withdraw")
+        takes = action.kind in ("post", "hold", "wait", "withdraw", "rehold")
         full = action.slots is not None and takes and (
             books.slots_taken(action.task_id, TAKES_A_SLOT) >= action.slots
         )  # fmt: skip
         if full:
             return False
-    done = _STEPS[action.kind](books, action, payout)
+    done = (more.get(action.kind) or _STEPS[action.kind])(books, action, payout)
     if done:
         detail = {
             "payout": action.payout_key, "revision": action.revision, "outcome": action.outcome,
@@ -43,7 +52,7 @@ def carry_out(books: Books, action: Action) -> bool:
     return done
 
 
-def _fresh(books: Books, action: Action, payout: Mapping[str, Any] | None) -> dict[str, Any]:
+def fresh(books: Books, action: Action, payout: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the payout's row, made or brought to what the action speaks of."""
     base: dict[str, Any] = dict(payout) if payout else {
         "payout_key": action.payout_key, "task_id": action.task_id, "worker_id": action.worker_id,
@@ -63,7 +72,8 @@ def _fresh(books: Books, action: Action, payout: Mapping[str, Any] | None) -> di
     return books.put_payout(base)
 
 
-def _decision(action: Action) -> str:
+def decision_of(action: Action) -> str:
+    """Name the decision that an action carries out."""
     return decision_id(action.submission_id, action.revision, action.ruleset_digest)
 
 
@@ -84,27 +94,30 @@ def settle_one(
     amount_minor: int | None = None,
 ) -> None:
     """Pay one payout that may be paid, all of it or a part, and move the credit that goes with it."""
-    fresh = _fresh(books, action, payout)
-    row = pay(books, fresh, decision=_decision(action), amount_minor=amount_minor)
+    row = pay(
+        books, fresh(books, action, payout), decision=decision_of(action), amount_minor=amount_minor
+    )
     if row["case_state"] == "overturned":
         return  # a person decided; credit moved then
     if action.outcome == "review":
         opening.open_case(books, "look", action, row)
     else:
-        accept(books, row, _decision(action), on_time=action.on_time, weight=action.weight_permille)
+        accept(
+            books, row, decision_of(action), on_time=action.on_time, weight=action.weight_permille
+        )
 
 
 def _wait(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
     if payout is not None:
         return False
-    reserve(books, _fresh(books, action, payout), "waiting", decision=_decision(action))
+    reserve(books, fresh(books, action, payout), "waiting", decision=decision_of(action))
     return True
 
 
 def _hold(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
     if payout is not None and (payout["state"] != "waiting" or payout["case_state"]):
         return False
-    row = reserve(books, _fresh(books, action, payout), "held", decision=_decision(action))
+    row = reserve(books, fresh(books, action, payout), "held", decision=decision_of(action))
     opening.open_case(books, "hold", action, row)
     return True
 
@@ -112,8 +125,8 @@ def _hold(books: Books, action: Action, payout: Mapping[str, Any] | None) -> boo
 def _void(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
     if payout is not None and (payout["state"] != "waiting" or payout["case_state"]):
         return False
-    row = reserve(books, _fresh(books, action, payout), "held", decision=_decision(action))
-    row = release(books, row, decision=_decision(action))
+    row = reserve(books, fresh(books, action, payout), "held", decision=decision_of(action))
+    row = release(books, row, decision=decision_of(action))
     opening.open_case(books, "decline", action, row)
     return True
 
@@ -127,23 +140,31 @@ def _late(books: Books, action: Action, payout: Mapping[str, Any] | None) -> boo
         return False
     if (payout["submission_id"], payout["revision"]) == (action.submission_id, action.revision):
         return False
-    opening.open_case(books, "late", action, _fresh(books, action, payout))
+    opening.open_case(books, "late", action, fresh(books, action, payout))
     return True
 
 
 def _withdraw(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
     if payout is None or payout["case_state"] != "open" or payout["case_kind"] == "look":
         return False
-    row = _fresh(books, action, payout)
+    row = fresh(books, action, payout)
+    since = opening.joined_at(books, row["case_id"], row["payout_key"])
     opening.leave_case(books, row, "withdrawn")
     row = books.put_payout(row | {"case_state": "withdrawn"})
-    if row["state"] != "posted":
-        row = pay(books, row, decision=_decision(action))
-        accept(books, row, _decision(action), on_time=action.on_time, weight=action.weight_permille)
+    if row["state"] == "posted":
+        return True
+    row = pay(books, row, decision=decision_of(action))
+    if action.outcome == "review":
+        opening.open_case(books, "look", action, row)
+    else:
+        accept(
+            books, row, decision_of(action), on_time=action.on_time, weight=action.weight_permille,
+            at=since,
+        )  # fmt: skip
     return True
 
 
-_STEPS: Final = {
+_STEPS: Final[Mapping[str, Step]] = {
     "post": _post, "wait": _wait, "hold": _hold, "void": _void, "late": _late,
     "withdraw": _withdraw,
 }  # fmt: skip

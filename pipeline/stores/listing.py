@@ -31,6 +31,36 @@ class Listing:
         """Return every snooze, ended ones too: a SNOOZES frame."""
         return self._read(record.snoozes, SNOOZES)
 
+    def entries(self, *, standing_at: datetime | None = None) -> list[dict[str, Any]]:
+        """Return entries and snoozes for people: id, what (list or rule), subject, value, why, owner.
+
+        With a time only those that stand then; oldest first.
+        """
+        lists, snoozes = record.lists.c, record.snoozes.c
+        queries = (
+            sa.select(
+                lists.entry_id.label("id"), lists.list.label("what"), lists.subject, lists.value,
+                lists.reason.label("why"), lists.owner, lists.added_at, lists.expires_at,
+            ),
+            sa.select(
+                snoozes.snooze_id.label("id"), snoozes.rule.label("what"), snoozes.subject,
+                snoozes.value, snoozes.case_id.label("why"), snoozes.owner, snoozes.added_at,
+                snoozes.expires_at,
+            ),
+        )  # fmt: skip
+        with self._database.read() as connection:
+            rows = [
+                {str(name): value for name, value in r.items()}
+                for q in queries
+                for r in connection.execute(q).mappings()
+            ]
+        standing = [
+            r
+            for r in rows
+            if standing_at is None or r["expires_at"] is None or r["expires_at"] > standing_at
+        ]
+        return sorted(standing, key=lambda r: (r["added_at"], r["id"]))
+
     def _read(self, table: sa.Table, schema: Schema) -> pl.DataFrame:
         with self._database.read() as connection:
             found = fetch(connection, sa.select(table), schema)
