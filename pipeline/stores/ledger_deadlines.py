@@ -1,8 +1,8 @@
-"""What is due, on open books: cases that nobody decided, payments that nobody confirmed, refunds."""
+"""What is due, on open books: undecided cases, unconfirmed payments, refunds, answers kept long."""
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -13,9 +13,13 @@ from pipeline.stores.ledger_books import SYSTEM, Books
 from pipeline.stores.ledger_cases import DEADLINE
 from pipeline.stores.tables import ledger as tables
 
+ANSWERS_KEPT: Final = timedelta(days=90)
+"""How long an ``Idempotency-Key`` gets its first answer again. A permit lives for minutes: what a
+forgotten key paid cannot be paid again by it."""
+
 
 def keep_deadlines(books: Books, limit: int = 200) -> dict[str, int]:
-    """Do what is due: cases that nobody decided, payments that nobody confirmed, refunds."""
+    """Do what is due: undecided cases, unconfirmed payments, refunds, answers kept long enough."""
     done = {"released": 0, "lapsed": 0, "escalated": 0, "expired": 0, "refunded": 0}
     waiting = sa.select(tables.cases).where(
         tables.cases.c.state.in_(("open", "appealed")), tables.cases.c.due_at <= books.now
@@ -41,7 +45,13 @@ def keep_deadlines(books: Books, limit: int = 200) -> dict[str, int]:
         payouts.finish(books, key, "expired", actor=DEADLINE)
         done["expired"] += 1
     done["refunded"] = _refund_final(books, limit)
+    _forget_answers(books)
     return {name: count for name, count in done.items() if count}
+
+
+def _forget_answers(books: Books) -> None:
+    table = tables.idempotency
+    books.connection.execute(sa.delete(table).where(table.c.made_at < books.now - ANSWERS_KEPT))
 
 
 def _appeal_due(books: Books, case_id: str) -> datetime:

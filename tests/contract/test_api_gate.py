@@ -174,6 +174,19 @@ def test_idempotency_keys_are_needed_and_are_for_one_request(gate: Gate) -> None
     refused(gate.post("/v1/reports", report, idem="k"), 422, "idempotency.reused")
 
 
+def test_an_answer_is_kept_for_ninety_days_and_its_key_never_pays_again(gate: Gate) -> None:
+    gate.world.judge("s", "approve")
+    permit = gate.check().json()["permit"]
+    made = gate.settle(permit, idem="k").json()
+    gate.world.clock.step(minutes=4)
+    gate.world.ledger.keep_deadlines()
+    assert gate.settle(permit, idem="k").json() == made
+    gate.world.clock.step(days=91)
+    gate.world.ledger.keep_deadlines()
+    assert gate.settle(permit, idem="k").json()["code"].startswith("permit.")
+    assert gate.world.paid() == 100
+
+
 def test_a_part_and_a_bonus_leave_the_books_whole(gate: Gate) -> None:
     for name, amount in (("part", 60), ("more", 140)):
         gate.world.submit(name, worker=name)

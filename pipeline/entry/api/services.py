@@ -32,7 +32,6 @@ class Limits:
     body_max: int = 1 << 20
     intake_body_max: int = 20 << 20
     body_within_s: float = 10.0
-    idempotency_days: int = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
