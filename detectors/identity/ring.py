@@ -45,15 +45,31 @@ class Shared:
         return tuple(dict.fromkeys(u.worker_id for u in self.uses))
 
     def accused(self) -> Iterator[tuple[Use, Use]]:
-        """Pair each submission with an earlier one of another account: first come, first protected.
+        """Pair each submission with the first one of another account: first come, first protected.
 
-        An earlier submission to the same task is named before any other.
+        Whoever opened the ring is named on all of it, so that its submissions lead to one place.
+        The founder's own later submissions are paired with the first other account.
         """
-        for i, use in enumerate(self.uses):
-            earlier = [u for u in self.uses[:i] if u.worker_id != use.worker_id]
-            if earlier:
-                same = [u for u in earlier if u.task_id == use.task_id]
-                yield use, (same or earlier)[0]
+        founder, second = self.uses[0], None
+        for use in self.uses[1:]:
+            if use.worker_id != founder.worker_id:
+                second = second or use
+                yield use, founder
+            elif second is not None:
+                yield use, second
+
+    def beside(self) -> dict[str, str]:
+        """Lay each submission beside the first earlier one of another account to the same task."""
+        firsts: dict[str, list[Use]] = {}
+        found = {}
+        for use in self.uses:
+            seen = firsts.setdefault(use.task_id, [])
+            other = next((u for u in seen if u.worker_id != use.worker_id), None)
+            if other is not None:
+                found[use.submission_id] = other.submission_id
+            if not seen or (len(seen) == 1 and other is not None):
+                seen.append(use)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -65,7 +65,7 @@ class IdentityDetector:
         return built.build()
 
     def _report(self, built: FindingsBuilder, ring: Ring, shared: Shared, mine: set[str]) -> None:
-        cluster = ring.cluster.evidence()
+        cluster, beside = ring.cluster.evidence(), shared.beside()
         for use, source in shared.accused():
             if use.submission_id not in mine:
                 continue
@@ -75,7 +75,7 @@ class IdentityDetector:
                 "facts": dict(shared.belief.facts),
                 "log_odds": {k: round(v, 3) for k, v in sorted(shared.belief.items.items())},
                 "confidence": round(shared.belief.confidence, 4),
-                "same_task_as_match": use.task_id == source.task_id,
+                "same_task_submission_id": beside.get(use.submission_id),
                 "live_accounts_of_payout": ring.live_accounts(use.worker_id),
                 "identity_level": ring.level(use.worker_id),
                 "cluster": cluster,

@@ -12,13 +12,13 @@ The alternating search is that of large average submatrices (Shabalin, Weigman, 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
+from scipy.special import gammaln, pdtr
 
 Ints: TypeAlias = npt.NDArray[np.int32]
 Longs: TypeAlias = npt.NDArray[np.int64]
@@ -36,12 +36,18 @@ WORKERS_MAX: Final = 8_192
 CELLS_MAX: Final = 1_024
 SEED_PAIR_MIN: Final = 7.0
 """A pair seeds a block from here on: the negative log-probability of all that the two share."""
-SEED_CREDIT: Final = 20.0
+SEED_CREDIT: Final = 40.0
 """How much of its price a growing block may still owe: chance neighbours owe more, crews nothing."""
-MEMBER_MARGIN: Final = 3.0
-"""Log-odds that a member brings beyond the price of being chosen: 20 to 1."""
+GROW_MARGIN: Final = 1.0
+"""Log-odds beyond the price of being chosen with which a worker joins a block that still grows."""
+MEMBER_MARGIN: Final = 4.0
+"""The same for the members of a block that is judged, 50 to 1, unless all together are proof."""
+PROOF: Final = 30.0
+"""The log e-value from which a block stands as it grew, with members who stand out less."""
 MISSED: Final = 0.5
 """How many members may have been missed, for each one found, when non-members are measured."""
+BETWEEN_MAX: Final = 0.1
+"""How many others may be half-way to a member, for each member, in a block that stands apart."""
 LOOKUPS_MAX: Final = 1e8
 """Budget for finding neighbours: the sum of squared sizes of the cells that are looked through."""
 
@@ -381,7 +387,7 @@ def search(graph: Incidence, *, seeds: Longs | None = None) -> list[Block]:
         np.empty(4 * n + CELLS_MAX, np.int32), np.zeros((n + 1, 6)),
     )  # fmt: skip
     counts = (float(graph.workers), float(graph.cells))
-    prices = (math.log(counts[0]) + 1.0 + MEMBER_MARGIN, math.log(counts[1]) + 1.0)
+    prices = (math.log(counts[0]) + GROW_MARGIN, math.log(counts[1]) + 1.0)
     kept = _search(
         order.astype(np.int64), graph.arrays, graph.lookup_size_max(), counts, prices, room
     )
@@ -419,16 +425,50 @@ def _distinct(found: list[Block]) -> list[Block]:
 def temper(graph: Incidence, block: Block) -> Block | None:
     """Judge a block again under the taste that non-members show for the same cells.
 
-    Cells of one district or trade are met together by honest workers too. The lift
-    L = Σ a(a − 1) / Σ m² over non-members (a cells met, m expected) is 1 + 1/φ of a gamma-mixed
-    Poisson null, whose heavier tail replaces the Poisson one for each member: a negative binomial
-    with the dispersion that everybody *else* shows. The busiest others, half as many as there are
-    members, do not count: they may be members that were missed. None where nothing is left of it.
+    A block that stands apart from everybody else stays as it grew if that leaves proof. From any
+    other only those are kept, and looked at alone, who stand out by themselves: of a crowd with a
+    taste the keenest are no crew. None where nothing is left of it.
     """
     touch = np.concatenate(
         [graph.worker_of[graph.worker_start[c] : graph.worker_start[c + 1]] for c in block.cells]
     )
-    who, met = np.unique(touch, return_counts=True)
+    touched = np.unique(touch, return_counts=True)
+    if _stands_apart(graph, block, touched):
+        grown = _tempered(graph, block, touched, GROW_MARGIN)
+        if grown is not None and grown.log_e >= PROOF:
+            return grown
+    core = _of_members(graph, block, MEMBER_MARGIN)
+    return None if core is None else _tempered(graph, core, touched, MEMBER_MARGIN)
+
+
+def _stands_apart(graph: Incidence, block: Block, touched: tuple[Ints, Longs]) -> bool:
+    """Tell whether there is a gap between what the members meet of the cells and what others do.
+
+    Between half and four fifths of what a member meets, there are few others beyond those whom
+    chance explains: some members that were missed. Of a crowd with a taste there are many.
+    """
+    who, met = touched
+    inside = np.isin(who, block.workers)
+    usual = float(met[inside].mean())
+    low, high = math.ceil(0.5 * usual), math.ceil(0.8 * usual)
+    between = int(((met >= low) & (met < high) & ~inside).sum())
+    mean = graph.rate * float(graph.size[block.cells].sum())
+    chance = float((pdtr(high - 1, mean) - pdtr(low - 1, mean)).sum())
+    return between - chance <= BETWEEN_MAX * len(block.workers)
+
+
+def _tempered(
+    graph: Incidence, block: Block, touched: tuple[Ints, Longs], margin: float
+) -> Block | None:
+    """Price each member by a null with the dispersion that everybody else shows.
+
+    Cells of one district or trade are met together by honest workers too. The lift
+    L = Σ a(a − 1) / Σ m² over non-members (a cells met, m expected) is 1 + 1/φ of a gamma-mixed
+    Poisson null, whose heavier tail replaces the Poisson one for each member: a negative binomial.
+    The busiest others, half as many as there are members, do not count: they may be members that
+    were missed.
+    """
+    who, met = touched
     inside = np.isin(who, block.workers)
     others = np.sort(met[~inside])[
         : max(0, int((~inside).sum()) - math.ceil(MISSED * inside.sum()))
@@ -438,28 +478,26 @@ def temper(graph: Incidence, block: Block) -> Block | None:
     squares = float((graph.rate[eligible] ** 2).sum() - (graph.rate[block.workers] ** 2).sum())
     pairs = float((others * (others - 1.0)).sum())
     lift = max(1.0, (pairs + 1.0) / (squares * sizes**2 + 1.0))
+    gain = block.gain
     if lift > 1.0:
         a = met[inside].astype(np.float64)
         m = graph.rate[block.workers] * sizes
         phi = 1.0 / (lift - 1.0)
         heavy = gammaln(a + phi) - gammaln(phi) + phi * np.log(phi / (phi + m))
-        gain = block.gain - (heavy - a * np.log(phi + m) + m)
-    else:
-        gain = block.gain
-    toll = math.log(graph.workers) + 1.0 + MEMBER_MARGIN - math.log(len(block.workers))
-    keep = gain > toll
+        gain = gain - (heavy - a * np.log(phi + m) + m)
+    return _of_members(graph, replace(block, gain=gain, lift=lift), margin)
+
+
+def _of_members(graph: Incidence, block: Block, margin: float) -> Block | None:
+    """Keep the members who bring this much beyond their price; None where too few are left."""
+    toll = math.log(graph.workers) + margin - math.log(len(block.workers))
+    keep = block.gain > toll
     n = int(keep.sum())
     if n < WORKERS_MIN:
         return None
     price = log_choose(graph.workers, n) + log_choose(graph.cells, len(block.cells))
-    return Block(
-        workers=block.workers[keep],
-        cells=block.cells,
-        density=block.density,
-        log_e=float(gain[keep].sum()) - price,
-        gain=gain[keep],
-        lift=lift,
-    )
+    gain = block.gain[keep]
+    return replace(block, workers=block.workers[keep], gain=gain, log_e=float(gain.sum()) - price)
 
 
 def blocks(graph: Incidence, *, seeds: Longs | None = None) -> list[Block]:

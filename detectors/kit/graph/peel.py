@@ -1,8 +1,7 @@
-"""Greedy peeling of the densest block, after FRAUDAR (Hooi et al. 2016): for blocks too large to seed.
+"""Greedy peeling of the densest block, after FRAUDAR (Hooi et al. 2016): a peer to measure against.
 
 Edges weigh 1 / ln(k + 5) by the degree k of their cell, which is what makes camouflage on popular
-cells cheap to ignore. Peeling nominates only: a natural core of busy people peels as well as a
-crew does, so whatever comes out is judged by ``blocks`` like anything else.
+cells cheap to ignore. No room uses it: a natural core of busy people peels as well as a crew does.
 """
 
 import heapq
