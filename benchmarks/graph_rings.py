@@ -154,6 +154,14 @@ def f1(flagged: set[int], first: int, members: int) -> float:
     return 2 * tp / (len(flagged) + members) if flagged else 0.0
 
 
+def interval(values: list[float]) -> tuple[float, float]:
+    """95 % of the means of resampled seeds (percentile bootstrap)."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(values, (2_000, len(values))).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return round(float(low), 3), round(float(high), 3)
+
+
 def settings() -> Iterator[dict[str, object]]:
     for members, publishers, density in RINGS:
         for new in (True, False):
@@ -188,6 +196,7 @@ def run(graph: str, days: int, window: int, seeds: int, peers: bool) -> list[dic
             | {
                 "f1": round(float(np.mean(scores["ours"])), 3),
                 "f1_min": round(float(np.min(scores["ours"])), 3),
+                "f1_interval": interval(scores["ours"]),
                 "honest_flagged": round(float(np.mean(scores["honest"])), 2),
                 "honest_share": float(np.mean(scores["honest"])) / first,
                 "fraudar_f1": round(float(np.mean(scores["fraudar"])), 3) if peers else None,
@@ -205,7 +214,7 @@ def show(row: dict[str, object]) -> None:
     print(
         f"{size:>11} {'new' if row['new'] else 'old'} camouflage x{row['camouflage']} "
         f"{'lockstep' if row['lockstep'] else '30 days '}  F1 {row['f1']:.2f} "
-        f"(worst {row['f1_min']:.2f})  honest {row['honest_flagged']:.1f} "
+        f"{row['f1_interval']} (worst {row['f1_min']:.2f})  honest {row['honest_flagged']:.1f} "
         f"({row['honest_share']:.3%})  FRAUDAR {row['fraudar_f1']}  "
         f"components {row['components_f1']}  {row['seconds']} s",
         flush=True,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.entry.cli_clusters import clusters
 from pipeline.entry.context import Home, house
 from pipeline.entry.output import Format, page, people, table, write_json
 from pipeline.model.errors import UsageError
@@ -18,6 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command()(settle)
     app.command()(credit)
     app.add_typer(cases, name="cases")
+    app.add_typer(clusters, name="clusters")
     app.add_typer(audit, name="audit")
 
 

@@ -433,10 +433,9 @@ def temper(graph: Incidence, block: Block) -> Block | None:
         [graph.worker_of[graph.worker_start[c] : graph.worker_start[c + 1]] for c in block.cells]
     )
     touched = np.unique(touch, return_counts=True)
-    if _stands_apart(graph, block, touched):
-        grown = _tempered(graph, block, touched, GROW_MARGIN)
-        if grown is not None and grown.log_e >= PROOF:
-            return grown
+    grown = _tempered(graph, block, touched, GROW_MARGIN)
+    if grown is not None and grown.log_e >= PROOF and _stands_apart(graph, block, touched):
+        return grown
     core = _of_members(graph, block, MEMBER_MARGIN)
     return None if core is None else _tempered(graph, core, touched, MEMBER_MARGIN)
 
