@@ -85,7 +85,10 @@ def _restated(row: Mapping[str, Any]) -> ActionKind | None:
         return None
     if waits_only(row["outcome"], row["risk_level"], row["reason_codes"]):
         return None
-    return _RESTATED.get((row["state"], row["case_kind"], row["case_state"], row["outcome"]))
+    case, kind = row["case_state"], row["case_kind"]
+    if case == "withdrawn":
+        case, kind = None, None  # as though there had been none
+    return _RESTATED.get((row["state"], kind, case, row["outcome"]))
 
 
 def _judged(facts: SettleFacts) -> pl.DataFrame:

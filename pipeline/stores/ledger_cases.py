@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from pipeline.model.errors import LedgerError
 from pipeline.review import cases as policy
+from pipeline.stores import ledger_credit as credits
 from pipeline.stores import ledger_payouts as payouts
 from pipeline.stores.ledger_books import Books
 from pipeline.stores.tables import ledger as tables
@@ -170,33 +171,9 @@ def _slots_full(books: Books, row: Mapping[str, Any]) -> bool:
     return slots is not None and books.slots_taken(row["task_id"], payouts.TAKES_A_SLOT) >= slots
 
 
-def _entries(books: Books, where: sa.ColumnElement[bool]) -> list[Mapping[str, Any]]:
-    found = books.connection.execute(sa.select(tables.credit_entries).where(where))
-    return [dict(row) for row in found.mappings()]
-
-
 def _has_credit(books: Books, row: Mapping[str, Any]) -> bool:
     """Tell whether accepted work of this payout stands to the worker's credit."""
-    return bool(standing_credit(books, row["worker_id"], (f"accept:{row['payout_key']}:",)))
-
-
-def standing_credit(
-    books: Books, worker_id: str, beginnings: tuple[str, ...]
-) -> list[Mapping[str, Any]]:
-    """Return the worker's credit entries whose ids begin so and that nothing has reversed."""
-    of_worker = _entries(books, tables.credit_entries.c.worker_id == worker_id)
-    undone = {e["reverses"] for e in of_worker}
-    return [
-        e for e in of_worker if e["entry_id"].startswith(beginnings) and e["entry_id"] not in undone
-    ]
-
-
-def take_back(books: Books, entry: Mapping[str, Any], decision: str) -> None:
-    """Reverse an entry of credit."""
-    books.credit(
-        f"reverse:{entry['entry_id']}"[:200], entry["worker_id"], "reversal",
-        decision_id=decision, reverses=entry["entry_id"],
-    )  # fmt: skip
+    return bool(credits.standing_credit(books, row["worker_id"], (f"accept:{row['payout_key']}:",)))
 
 
 def _undo_credit(books: Books, member: Mapping[str, Any], verdict: policy.Verdict) -> None:
@@ -205,8 +182,8 @@ def _undo_credit(books: Books, member: Mapping[str, Any], verdict: policy.Verdic
             f"refuse:{member['case_id']}:{member['payout_key']}:")  # fmt: skip
     if verdict != "overturn":
         ours += (f"accept:{member['payout_key']}:", f"bonus:{member['payout_key']}:")
-    for entry in standing_credit(books, member["worker_id"], ours):
-        take_back(books, entry, str(member["case_id"]))
+    for entry in credits.standing_credit(books, member["worker_id"], ours):
+        credits.take_back(books, entry, str(member["case_id"]))
 
 
 def _revoke(books: Books, member: Mapping[str, Any], why: str) -> None:

@@ -15,6 +15,7 @@ from pipeline.model.errors import LedgerError
 from pipeline.model.money import Action, decision_id
 from pipeline.stores import ledger_opening as opening
 from pipeline.stores.ledger_books import SYSTEM, Books
+from pipeline.stores.ledger_credit import standing_credit
 
 TAKES_A_SLOT: Final = ("waiting", "held", "posted")
 DISBURSE_WITHIN: Final = timedelta(days=7)
@@ -151,9 +152,10 @@ def _withdraw(books: Books, action: Action, payout: Mapping[str, Any] | None) ->
     since = opening.joined_at(books, row["case_id"], row["payout_key"])
     opening.leave_case(books, row, "withdrawn")
     row = books.put_payout(row | {"case_state": "withdrawn"})
-    if row["state"] == "posted":
+    if row["state"] != "posted":
+        row = pay(books, row, decision=decision_of(action))
+    elif standing_credit(books, row["worker_id"], (f"accept:{row['payout_key']}:",)):
         return True
-    row = pay(books, row, decision=decision_of(action))
     if action.outcome == "review":
         opening.open_case(books, "look", action, row)
     else:

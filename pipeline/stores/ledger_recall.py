@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pipeline.model.money import Action
-from pipeline.stores import ledger_cases as cases
+from pipeline.stores import ledger_credit as credits
 from pipeline.stores import ledger_opening as opening
 from pipeline.stores import ledger_payouts as payouts
 from pipeline.stores.ledger_books import Books
@@ -28,12 +28,15 @@ def _clear(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bo
 
 
 def _look(books: Books, action: Action, payout: Mapping[str, Any] | None) -> bool:
-    if not _stands(payout, "posted", None, None):
+    if payout is None or (payout["state"], payout["case_state"] or "withdrawn") != (
+        "posted",
+        "withdrawn",
+    ):
         return False
     row = payouts.fresh(books, action, payout)
     beginning = (f"accept:{row['payout_key']}:",)
-    for entry in cases.standing_credit(books, row["worker_id"], beginning):
-        cases.take_back(books, entry, payouts.decision_of(action))
+    for entry in credits.standing_credit(books, row["worker_id"], beginning):
+        credits.take_back(books, entry, payouts.decision_of(action))
     opening.open_case(books, "look", action, row)
     return True
 
@@ -63,9 +66,7 @@ def _rehold(books: Books, action: Action, payout: Mapping[str, Any] | None) -> b
     return True
 
 
-def _stands(
-    payout: Mapping[str, Any] | None, state: str, kind: str | None, case: str | None
-) -> bool:
+def _stands(payout: Mapping[str, Any] | None, state: str, kind: str, case: str) -> bool:
     return payout is not None and (payout["state"], payout["case_kind"], payout["case_state"]) == (
         state,
         kind,

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from pipeline.model.errors import LedgerError
 from pipeline.model.money import decision_id
 from pipeline.review.gate import answer
 from pipeline.review.permit import Claims, Grant, check_times, issue, read
+from pipeline.stages.settle import restate
 from pipeline.stores import gate
 from pipeline.stores import ledger_payouts as payouts
 from pipeline.stores.audit import AuditLog
@@ -76,6 +77,7 @@ class Work:
     kind: str | None = None
     judged: frozenset[str] = frozenset()
     acted: int = 0
+    accepted: bool = False
     deciders: set[str] = field(default_factory=set)
     appealed: int = -1
     decisions: int = 0
@@ -132,14 +134,18 @@ class Market(RuleBasedStateMachine):
         if work.state == "posted":
             if pays and work.case == "open" and work.kind == "late":
                 work.case, work.acted = "withdrawn", work.revision
+                if not work.accepted and work.outcome == "review":
+                    self._open(work, "look")
             elif not pays and work.acted != work.revision and not work.codes <= work.judged and (
                 work.case not in ("open", "appealed")
             ):  # fmt: skip
                 self._open(work, "late")
         elif work.state in ("held", "voided"):
-            place = work.state == "held" or self.live() < SLOTS + self.over
+            place = work.state == "held" or self.live() < SLOTS
             if pays and work.case == "open" and place:
                 work.state, work.case, work.acted = "posted", "withdrawn", work.revision
+                if work.outcome == "review":
+                    self._open(work, "look")
         elif not pays and work.outcome == "decline":
             work.state = "voided"
             self._open(work, "decline")
@@ -147,6 +153,34 @@ class Market(RuleBasedStateMachine):
             work.state, work.acted = ("posted" if pays else "held"), work.revision
             if work.outcome != "approve":
                 self._open(work, "look" if pays else "hold")
+
+    @rule()
+    def recall(self) -> None:
+        """What was judged anew moves as though the newest judgement had been the first."""
+        self.settle()
+        self.world.ledger.settle(partial(restate, submission_ids=frozenset(NAMES)))
+        for work in self.model.values():
+            if work.state is not None and work.acted != work.revision:
+                self._restate(work)
+
+    def _restate(self, work: Work) -> None:
+        holds = work.outcome in ("block_and_review", "decline")
+        looked = (work.state, work.case, work.kind) == ("posted", "open", "look")
+        if looked and work.outcome == "approve":
+            work.case, work.acted = "withdrawn", work.revision
+        elif looked and holds:
+            self._open(work, "late")
+        elif work.state == "posted" and work.case in (None, "withdrawn"):
+            if work.outcome == "review":
+                self._open(work, "look")
+        elif work.case == "open" and work.state == "held" and work.outcome == "decline":
+            work.state = "voided"
+            self._open(work, "decline")
+        elif (work.case, work.state, work.kind, work.outcome) == (
+            "open", "voided", "decline", "block_and_review",
+        ) and self.live() < SLOTS:  # fmt: skip
+            work.state = "held"
+            self._open(work, "hold")
 
     def _open(self, work: Work, kind: str) -> None:
         work.case, work.kind, work.acted = "open", kind, work.revision
@@ -290,6 +324,11 @@ class Market(RuleBasedStateMachine):
             accepted = sum(k.startswith("accepted") for k in standing)
             bad = sum(k in ("confirmed_fraud", "rejected") for k in standing)
             assert accepted <= (work.state == "posted")
+            work.accepted = bool(accepted)
+            if work.state == "posted" and work.case in (None, "withdrawn"):
+                assert accepted == 1
+            if (work.state, work.case, work.kind) == ("posted", "open", "look"):
+                assert accepted == 0
             if work.case in ("confirmed", "appealed"):
                 assert (accepted, bad) == (0, 1)
             if work.case == "overturned":
