@@ -6,7 +6,7 @@ killed at any moment and is run again ends where an undisturbed one does.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.model.decisions import HOLDS, OUTCOMES, PAYS
 from pipeline.model.errors import UsageError
 from pipeline.model.money import SettleReport
 from pipeline.ports import Batch
+from pipeline.review.drift import Drift, drift
 from pipeline.rulebook import Rulebook
 from pipeline.rulebook.backtest import RECORD, Backtest, backtest
 from pipeline.rulebook.facts import ScoreFacts
@@ -186,6 +187,28 @@ def labels_of(house: House) -> pl.DataFrame:
         {"confirmed": "fraud", "overturned": "honest"}, default=None, return_dtype=pl.String
     )
     return cases.select("submission_id", label.alias("label")).drop_nulls().unique("submission_id")
+
+
+def drift_of(
+    house: House, *, days: int = 1, reference_days: int = 28, until: datetime | None = None
+) -> list[Drift]:
+    """Compare the findings and scores of the last days, by hand-in, with the window before them.
+
+    ``until`` is by default just after the newest hand-in. Raises ``UsageError`` where there is none.
+    """
+    newest = until or house.known.window()["submitted_at"].max()
+    if not isinstance(newest, datetime):
+        raise UsageError("drift.nothing", "nothing was handed in yet")
+    end = until or newest + timedelta(microseconds=1)
+    cut = end - timedelta(days=days)
+    start = cut - timedelta(days=reference_days)
+    return drift(_found(house, start, cut), _found(house, cut, end))
+
+
+def _found(house: House, since: datetime, until: datetime) -> tuple[pl.DataFrame, pl.DataFrame]:
+    ids = house.known.window(since=since, until=until).select("submission_id")
+    signals = export(house.database, "signals").join(ids, on="submission_id", how="semi")
+    return signals, export(house.database, "assessments").join(ids, on="submission_id", how="semi")
 
 
 def learn_trajectory(house: House, truth: Path) -> tuple[str, ...]:

@@ -1,8 +1,10 @@
-"""``backup``, ``restore``, ``upkeep``, ``erase``, ``train``, ``drift``, ``doctor``: keeping the house."""
+"""``backup``, ``restore``, ``upkeep``, ``erase``, ``train``, ``drift``, ``flows``, ``doctor``: upkeep."""
 
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,12 +12,8 @@ from pipeline.entry.context import Home, house
 from pipeline.entry.output import Format, page, people, table, write_json
 from pipeline.model.errors import UsageError
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from pipeline.bootstrap import House
-
 train = typer.Typer(no_args_is_help=True, help="Fit models on the platform's own material.")
+flows = typer.Typer(no_args_is_help=True, help="Schedules: register the deployments on Prefect.")
 AsFormat = Annotated[Format, typer.Option("--format", help="text for people, json for programs")]
 
 
@@ -24,6 +22,7 @@ def register(app: typer.Typer) -> None:
     for command in (backup, restore, upkeep, erase, drift, doctor):
         app.command()(command)
     app.add_typer(train, name="train")
+    app.add_typer(flows, name="flows")
 
 
 def backup(target: Annotated[Path, typer.Argument(help="a new folder")], home: Home = None) -> None:
@@ -99,16 +98,15 @@ def drift(
     home: Home = None,
 ) -> None:
     """Compare every finding and the score with the window before. Exit status 1: shifted or silent."""
-    from pipeline.review.drift import drift as compare
+    from pipeline.line import drift_of
 
     with house(home) as opened:
-        end = datetime.fromisoformat(until) if until else _newest(opened)
-        cut = end - timedelta(days=days)
-        windows = [
-            _window(opened, cut - timedelta(days=reference_days), cut),
-            _window(opened, cut, end),
-        ]
-        rows = compare(windows[0], windows[1])
+        rows = drift_of(
+            opened,
+            days=days,
+            reference_days=reference_days,
+            until=datetime.fromisoformat(until) if until else None,
+        )
     bad = [r for r in rows if r.state in ("shifted", "silent")]
     if form is Format.json:
         write_json([{n: getattr(r, n) for n in r.__slots__} for r in rows])
@@ -121,23 +119,6 @@ def drift(
         columns = ("finding", "state", "n before", "n now", "rate before", "rate now", "PSI", "p")
         page.print(table(f"Drift, {days} d against {reference_days} d", columns, shown))
     raise typer.Exit(1 if bad else 0)
-
-
-def _newest(opened: "House") -> datetime:
-    at = opened.known.window()["submitted_at"].max()
-    if not isinstance(at, datetime):
-        raise UsageError("drift.nothing", "nothing was handed in yet")
-    return at + timedelta(microseconds=1)
-
-
-def _window(
-    opened: "House", since: datetime, until: datetime
-) -> "tuple[pl.DataFrame, pl.DataFrame]":
-    from pipeline.stores.exports import export
-
-    ids = opened.known.window(since=since, until=until).select("submission_id")
-    signals = export(opened.database, "signals").join(ids, on="submission_id", how="semi")
-    return signals, export(opened.database, "assessments").join(ids, on="submission_id", how="semi")
 
 
 @train.command("trajectory")
@@ -161,6 +142,30 @@ def train_trajectory(
             names = calibrate(opened, always=True)
         changed = judge(opened)
     people.print(f"fitted {', '.join(names) or 'nothing'}; {changed} assessments changed")
+
+
+@flows.callback()
+def schedules() -> None:
+    """Schedules: register the deployments on Prefect."""
+
+
+@flows.command("deploy")
+def deploy(
+    inbox: Annotated[Path, typer.Option(help="folder in which drops arrive")] = Path("inbox"),
+    notify: Annotated[
+        str | None, typer.Option(help="UUID of a Prefect notification block, told of failures")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Register the deployments of prefect.yaml on the server of PREFECT_API_URL. Safe to repeat."""
+    with house(home) as opened:
+        place = opened.settings.home
+    more = ["--notify", notify] if notify else []
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.deploy", "--inbox", str(inbox), "--home", str(place), *more],
+        check=False,
+    )
+    raise typer.Exit(2 if done.returncode else 0)
 
 
 def doctor(form: AsFormat = Format.text, home: Home = None) -> None:

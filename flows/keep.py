@@ -1,0 +1,158 @@
+"""What is scheduled beside the line: judging anew, calibration, drift, the books, upkeep, backtests.
+
+Every flow is one coarse task over functions that the command line runs too, safe to run again.
+"""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect import flow, task
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+from pipeline import line
+from pipeline.bootstrap import House, open_house
+from pipeline.rulebook import load
+from pipeline.settings import load_settings
+
+T = TypeVar("T")
+DEPTH_RULES, DEPTH_CIRCUMSTANCES, DEPTH_DETECTORS = 2, 1, 0
+"""How much is done again: rules alone, findings that rest on others too, or fingerprints too."""
+
+
+class Incident(RuntimeError):
+    """A check failed: the run is to fail too, so that the automation tells somebody."""
+
+
+@task(retries=3, retry_delay_seconds=10, timeout_seconds=6 * 3_600)
+def keep(home: str | None, work: Callable[[House], T]) -> T:
+    """Open the house of these settings and do one piece of work in it."""
+    with open_house(load_settings(home=Path(home) if home else None)) as house:
+        return work(house)
+
+
+@flow(name="bountyguard-rescore")
+def rescore_flow(
+    home: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    depth: int = DEPTH_RULES,
+) -> int:
+    """Judge again what was handed in within a window (without one, everything).
+
+    ``depth``: 2 after a change of rules, 1 for findings that rest on others, 0 after a change of a
+    detector. Returns how many assessments were added: a second run adds none.
+    """
+
+    def work(house: House) -> int:
+        known = house.known.window(since=since, until=until, limit=line.CALIBRATE_LIMIT)
+        house.work.queue(known["submission_id"].to_list(), depth=depth)
+        return line.judge(house)
+
+    return keep(home, work)
+
+
+@flow(name="bountyguard-collusion")
+def collusion_flow(home: str | None = None, days: int = 7, until: datetime | None = None) -> int:
+    """Look again at the hand-ins of the last days for groups that only later arrivals made visible."""
+
+    def work(house: House) -> int:
+        end = until or house.settings.now()
+        known = house.known.window(
+            since=end - timedelta(days=days), until=end, limit=line.CALIBRATE_LIMIT
+        )
+        house.work.queue(known["submission_id"].to_list(), depth=DEPTH_CIRCUMSTANCES)
+        return line.judge(house)
+
+    return keep(home, work)
+
+
+@flow(name="bountyguard-recalibrate")
+def recalibrate_flow(home: str | None = None) -> list[str]:
+    """Fit what is fitted on the platform's own people, and judge anew what rested on the old fit."""
+
+    def work(house: House) -> list[str]:
+        names = line.calibrate(house, always=True)
+        line.judge(house)
+        return list(names)
+
+    return keep(home, work)
+
+
+@flow(name="bountyguard-drift")
+def drift_flow(
+    home: str | None = None, days: int = 1, reference_days: int = 28, until: datetime | None = None
+) -> list[dict[str, Any]]:
+    """Compare findings and scores with the window before; fail where a detector went silent."""
+
+    def work(house: House) -> list[dict[str, Any]]:
+        rows = line.drift_of(house, days=days, reference_days=reference_days, until=until)
+        return [{name: getattr(r, name) for name in r.__slots__} for r in rows]
+
+    rows = keep(home, work)
+    create_table_artifact(rows, key="drift", description=f"{days} d against {reference_days} d")
+    silent = [r["name"] for r in rows if r["state"] == "silent"]
+    if silent:
+        raise Incident(f"went silent: {', '.join(silent)}")
+    return rows
+
+
+@flow(name="bountyguard-settle")
+def settle_flow(home: str | None = None) -> None:
+    """Settle what is decided, then prove the books and the audit chain; fail where they do not hold."""
+
+    def work(house: House) -> list[str]:
+        line.settle(house)
+        return house.ledger.reconcile() + house.audit().verify(house.audit_keys().verify_hex)
+
+    faults = keep(home, work)
+    told = "\n".join(f"- {f}" for f in faults) or "The books balance and the chain is whole."
+    create_markdown_artifact(f"# Reconciliation\n\n{told}", key="reconciliation")
+    if faults:
+        raise Incident(f"{len(faults)} faults in the books; the first: {faults[0]}")
+
+
+@flow(name="bountyguard-compact")
+def compact_flow(home: str | None = None) -> dict[str, int]:
+    """Join small segments and sweep what killed runs left behind."""
+
+    def work(house: House) -> dict[str, int]:
+        told = house.upkeep().compact()
+        return {"before": told.before, "after": told.after, "swept": house.segments.sweep()}
+
+    return keep(home, work)
+
+
+@flow(name="bountyguard-retain")
+def retain_flow(home: str | None = None, keep_traces_days: int = 30) -> int:
+    """Forget raw traces that are old enough; return the number of segments removed."""
+
+    def work(house: House) -> int:
+        since = (house.settings.now() - timedelta(days=keep_traces_days)).date()
+        return house.upkeep().retain_events(since=since)
+
+    return keep(home, work)
+
+
+@flow(name="bountyguard-backtest")
+def backtest_flow(
+    rules: str,
+    home: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> dict[str, Any]:
+    """Say what a folder of rules would have done in a window: money, people, false holds."""
+
+    def work(house: House) -> dict[str, Any]:
+        book = load(sorted(Path(rules).glob("*.toml")))
+        told = line.backtest_of(house, book, since=since, until=until)
+        return {
+            "submissions": told.submissions,
+            "digest": told.digest,
+            "money": told.money.to_dicts(),
+        }
+
+    told = keep(home, work)
+    create_table_artifact(told["money"], key="backtest", description=f"Rules {told['digest'][:16]}")
+    return told
