@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.model.errors import StoreError
-from pipeline.stores.blobs import write_durably
+from pipeline.stores.blobs import write_once
 from pipeline.stores.database import Database
 from pipeline.stores.tables import record
 
@@ -62,7 +62,7 @@ class Segments:
             else f"{table}/{digest[:32]}.parquet"
         )
         if not (self._root / path).exists():
-            write_durably(self._root / path, data)
+            write_once(self._root / path, data)
         return Segment(
             segment_id=f"{table}-{digest[:32]}", table=table, partition=partition, path=path,
             sha256=digest, row_count=frame.height,
