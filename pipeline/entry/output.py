@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any, Protocol
@@ -53,8 +54,14 @@ def write_json(value: object) -> None:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:
-    """Make a table; outcomes get their colour."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    """Make a table; outcomes get their colour. A list of facts has columns without names."""
+    made = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="bold",
+        show_header=any(columns),
+    )
     for column in columns:
         numeric = rows and all(isinstance(r[columns.index(column)], int | float) for r in rows)
         made.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -63,8 +70,21 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> 
     return made
 
 
+def _told(value: object) -> str:
+    """Write a value as a person reads it: times to the second in UTC, lists as words."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list | tuple):
+        return " ".join(_told(v) for v in value)
+    return str(value)
+
+
 def _cell(value: object) -> str:
-    text = "" if value is None else str(value)
+    text = _told(value)
     colour = OUTCOME_COLOUR.get(text)
     escaped = text.replace("[", r"\[")
     return f"[{colour}]{escaped}[/{colour}]" if colour else escaped
