@@ -163,10 +163,7 @@ def backtest_of(
 
     Labels come from ``truth``, or else from what people finally decided.
     """
-    if truth is not None:
-        labels = pl.read_ndjson(truth).select("submission_id", "label")
-    else:
-        labels = labels_of(house)
+    labels = truth_labels(truth) if truth is not None else labels_of(house)
     record = pl.DataFrame(
         [(r.rule, r.decided, r.overturned) for r in house.ledger.rule_records()],
         schema=dict(RECORD), orient="row",
@@ -178,6 +175,34 @@ def backtest_of(
 
 def _assessed(house: House) -> list[str]:
     return export(house.database, "assessments")["submission_id"].to_list()
+
+
+def truth_rows(path: Path) -> list[dict[str, Any]]:
+    """Read a truth file of the contract. Raises ``UsageError`` where it is absent or is none."""
+    try:
+        rows = [orjson.loads(line) for line in path.read_bytes().splitlines() if line.strip()]
+    except OSError as error:
+        raise UsageError("truth.absent", f"{path} cannot be read: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise UsageError("truth.malformed", f"{path} is not JSON Lines: {error}") from error
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or not {"submission_id", "label"} <= row.keys():
+            told = f"row {number} of {path} has no submission_id or label"
+            raise UsageError("truth.malformed", told)
+    return rows
+
+
+def truth_labels(path: Path) -> pl.DataFrame:
+    """Read ``submission_id``, ``label`` and ``kinds`` of a truth file; the ambiguous count nowhere."""
+    rows = [
+        (row["submission_id"], row["label"], row.get("kinds") or [])
+        for row in truth_rows(path)
+        if not row.get("ambiguous")
+    ]
+    schema = pl.Schema(
+        {"submission_id": pl.String(), "label": pl.String(), "kinds": pl.List(pl.String())}
+    )
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def labels_of(house: House) -> pl.DataFrame:
@@ -221,7 +246,7 @@ def learn_trajectory(house: House, truth: Path) -> tuple[str, ...]:
     from detectors.trajectory.training import calibrate as calibrate_on
     from detectors.trajectory.training import train
 
-    labels = pl.read_ndjson(truth).select("submission_id", "label", "kinds")
+    labels = truth_labels(truth)
     known = house.known.submissions(labels["submission_id"].to_list())
     tasks = house.known.tasks(known["task_id"].unique().to_list())
     events = house.known.events(known["submission_id"].to_list())

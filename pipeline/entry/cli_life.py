@@ -153,8 +153,7 @@ def promise(
     By conformal risk control on honest submissions, slice by slice; a slice too small to promise
     anything is reviewed, never held, by points. It holds for the revision in force.
     """
-    import polars as pl
-
+    from pipeline.line import truth_labels
     from pipeline.ruling import promised
 
     with house(home) as opened:
@@ -162,7 +161,7 @@ def promise(
             opened.rulebooks.promise(opened.rulebook().digest, None)
             people.print("no promise: the rulebook's own threshold holds")
             return
-        labels = pl.read_ndjson(truth).select("submission_id", "label") if truth else None
+        labels = truth_labels(truth) if truth else None
         made = promised(opened, labels=labels)
     rows = [
         (name, t.honest, t.hold_at if t.enough else "never by points", t.held, t.enough)

@@ -130,13 +130,11 @@ def evaluate(
 
     Shares come with their 95 % Wilson intervals and the counts that they rest on.
     """
-    from pipeline.line import run_line
+    from pipeline.line import run_line, truth_rows
     from pipeline.review.quality import measure
     from pipeline.stores.exports import export
 
-    if not truth.is_file():
-        raise UsageError("truth.absent", f"{truth} is no file")
-    labels = [orjson.loads(line) for line in truth.read_bytes().splitlines() if line.strip()]
+    labels = truth_rows(truth)
     with house(home) as opened:
         run_line(opened, drop, pay=False)
         quality = measure(
