@@ -7,8 +7,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from detectors.trajectory import clocks, strokes
+from detectors.trajectory import strokes
 from detectors.trajectory.strokes import FloatArray
+from pipeline.model import clocks
 
 WIDTH: Final = 460
 PATH_HEIGHT: Final = 260

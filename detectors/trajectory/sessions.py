@@ -7,8 +7,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from detectors.trajectory import clocks, strokes
+from detectors.trajectory import strokes
 from detectors.trajectory.strokes import FloatArray, IntArray, Strokes
+from pipeline.model import clocks
 
 GAP_MS_MAX: Final = 1000.0
 """Longer gaps between keys are thought, not typing."""
@@ -120,7 +121,7 @@ def _typing(events: pl.DataFrame) -> pl.DataFrame:
     gap = pl.col("at").diff().over("submission_id")
     gaps = (
         clocks.usable(events.filter(typed))
-        .unique("event_id")
+        .unique(["submission_id", "event_id"])
         .sort("submission_id", "at", "event_id")
         .with_columns(gap.alias("gap"))
         .filter(pl.col("gap").is_between(0.0, GAP_MS_MAX, closed="right"))
@@ -135,7 +136,7 @@ def _typing(events: pl.DataFrame) -> pl.DataFrame:
 def _clicks(events: pl.DataFrame) -> pl.DataFrame:
     """Presses, the places they jumped to, and how long they were held."""
     rows = strokes.pointer_rows(events, "pointer.down", "pointer.up").unique(
-        "event_id", maintain_order=True
+        ["submission_id", "event_id"], maintain_order=True
     )
     down = pl.col("type") == "pointer.down"
     before = pl.col("type").shift(1).over("submission_id") == "pointer.down"

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from detectors.trajectory import clocks
+from pipeline.model import clocks
 
 PAUSE_MS: Final = 250.0
 """A longer pause ends a stroke (Gamboa & Fred 2004 and the mouse-dynamics literature since)."""
@@ -107,7 +107,9 @@ def pointer_rows(events: pl.DataFrame, *types: str) -> pl.DataFrame:
 
 def cut(events: pl.DataFrame) -> Strokes:
     """Cut an EVENTS frame into strokes of pointer movement; duplicates of an event are one."""
-    rows = pointer_rows(events, "pointer.move").unique("event_id", maintain_order=True)
+    rows = pointer_rows(events, "pointer.move").unique(
+        ["submission_id", "event_id"], maintain_order=True
+    )
     owners = rows["submission_id"].rle_id().to_numpy().astype(np.int64)
     ids = rows["submission_id"].unique(maintain_order=True).to_list()
     t, x, y = (rows[c].to_numpy().astype(np.float64) for c in ("at", "x", "y"))

@@ -64,7 +64,10 @@ def check_events(raw: pl.DataFrame) -> CheckedEvents:
         pl.col("_reason").alias("reason"),
     )
     return CheckedEvents(
-        kept=kept.unique("event_id", keep="first", maintain_order=True), refused=refused
+        kept=kept.unique(
+            ["session_id", "event_id", "submission_id"], keep="first", maintain_order=True
+        ),
+        refused=refused,
     )
 
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from pipeline.model import frames
+from pipeline.model import clocks, frames
 
 
 def assign(events: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
@@ -10,19 +10,23 @@ def assign(events: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
 
     ``events`` is an EVENTS frame, ``submissions`` needs ``submission_id``, ``session_id`` and
     ``submitted_at`` of **every** known submission of the sessions in question. An event that names a
-    submission belongs to it. One that names none belongs to its session's submission: the only one,
-    or the first that was submitted at or after it, or else the last. The same ``event_id`` twice is
-    one event. Returns an EVENTS frame ordered by (submission_id, at, event_id).
+    submission belongs to it. One that never does belongs to its session's submission: the only one,
+    or the first that was submitted at or after it by the server's clock, or else the last. The same
+    ``event_id`` twice in a session is one event. Returns an EVENTS frame ordered by (submission_id,
+    at, event_id).
     """
     known = submissions.select("submission_id", "session_id", "submitted_at").unique()
-    named = events.join(known.select("submission_id"), on="submission_id", how="semi")
+    timed = events.with_columns(clocks.corrected(events))
+    named = timed.join(known.select("submission_id"), on="submission_id", how="semi")
     open_sessions = known.drop_nulls("session_id").sort("submitted_at", "submission_id")
+    says = timed.filter(pl.col("submission_id").is_not_null())
     unnamed = (
-        events.filter(pl.col("submission_id").is_null())
+        timed.filter(pl.col("submission_id").is_null())
+        .join(says, on=["session_id", "event_id"], how="anti")
         .drop("submission_id")
         .join(open_sessions.select("session_id").unique(), on="session_id", how="semi")
         .with_columns(
-            (pl.col("at").fill_nan(0.0) * 1000)
+            (pl.col("at_server").fill_nan(0.0) * 1000)
             .cast(pl.Int64, strict=False)
             .cast(frames.UTC)
             .alias("_at")
@@ -46,4 +50,4 @@ def assign(events: pl.DataFrame, submissions: pl.DataFrame) -> pl.DataFrame:
     )
     both = pl.concat([named.select(list(frames.EVENTS)), placed.select(list(frames.EVENTS))])
     ordered = both.sort("submission_id", "at", "event_id", nulls_last=True)
-    return ordered.unique("event_id", keep="first", maintain_order=True)
+    return ordered.unique(["submission_id", "event_id"], keep="first", maintain_order=True)

@@ -5,26 +5,22 @@ what the rows mean is decided in ``pipeline.model.rows`` and ``pipeline.stages.i
 """
 
 import csv
-import gzip
 import io
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import orjson
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.model.errors import ContentError, RowError, UsageError
-from pipeline.model.rows import ROW_BYTES_MAX, decode_json
+from pipeline.model.rows import ROW_BYTES_MAX
 from pipeline.ports import EventChunk, RawRow
+from pipeline.stores.eventlog import gathered, json_events, parquet_batches, parquet_events
+from pipeline.stores.jsonlines import json_rows
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".csv", ".parquet")
 TABLES = ("tasks", "workers", "submissions", "events")
 BLOB_BYTES_MAX = 20 * 1024 * 1024
-EVENT_ROWS = 250_000
 
 
 class FolderDrop:
@@ -68,17 +64,18 @@ class FolderDrop:
             elif path.suffix == ".csv":
                 yield from _csv_rows(path, name)
             else:
-                yield from _json_rows(path, name)
+                yield from json_rows(path, name)
 
     def events(self) -> Iterator[EventChunk]:
         """Read the behaviour log by the chunk, columnar where it is so on disk."""
         for path in self.files("events"):
             name = path.relative_to(self._root).as_posix()
             if path.suffix == ".parquet":
-                yield from _parquet_events(path, name)
+                yield from parquet_events(path, name)
+            elif path.suffix == ".csv":
+                yield from gathered(_csv_rows(path, name), name)
             else:
-                rows = _csv_rows(path, name) if path.suffix == ".csv" else _json_rows(path, name)
-                yield from gathered(rows, name)
+                yield from json_events(path, name)
 
     def blob(self, path: str) -> bytes:
         """Read a file that a row names.
@@ -105,41 +102,6 @@ class FolderDrop:
                 "blob.too_large", f"{path}: {size:,} bytes, at most {BLOB_BYTES_MAX:,}"
             )
         return target.read_bytes()
-
-
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.name.endswith(".gz") else path.open("rb")  # type: ignore[return-value]
-
-
-def _json_rows(path: Path, name: str) -> Iterator[RawRow]:
-    with _open(path) as file:
-        number = 0
-        while True:
-            number += 1
-            try:
-                line = file.readline(ROW_BYTES_MAX + 1)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                yield RawRow(
-                    file=name, line=number, raw="", error=RowError("row.bad_gzip", str(error))
-                )
-                return
-            if not line:
-                return
-            while len(line) > ROW_BYTES_MAX and not line.endswith(b"\n"):
-                rest = file.readline(ROW_BYTES_MAX)
-                if not rest or rest.endswith(b"\n"):
-                    break
-            if line.strip():
-                yield json_row(line, name, number)
-
-
-def json_row(line: bytes, name: str, number: int) -> RawRow:
-    """Decode one line; a line that is no JSON becomes a row that carries its error."""
-    raw = line.decode("utf-8", "replace").rstrip("\r\n").replace("\x00", "\\u0000")
-    try:
-        return RawRow(file=name, line=number, raw=raw, value=decode_json(line))
-    except RowError as error:
-        return RawRow(file=name, line=number, raw=raw[:65536], error=error)
 
 
 def _csv_rows(path: Path, name: str) -> Iterator[RawRow]:
@@ -181,80 +143,13 @@ def _csv_row(cells: dict[str | Any, Any], name: str, line: int) -> RawRow:
     return RawRow(file=name, line=line, raw=raw, value=value, lax=True)
 
 
-def _parquet_batches(path: Path, rows: int) -> Iterator[pa.RecordBatch]:
-    try:
-        with pq.ParquetFile(path) as file:
-            yield from file.iter_batches(batch_size=rows)
-    except (pa.ArrowException, OSError) as error:
-        raise RowError("row.bad_parquet", str(error)) from error
-
-
 def _parquet_rows(path: Path, name: str) -> Iterator[RawRow]:
     number = 0
     try:
-        for batch in _parquet_batches(path, 1024):
+        for batch in parquet_batches(path, 1024):
             for value in batch.to_pylist():
                 raw = orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
                 yield RawRow(file=name, line=number, raw=raw, value=value)
                 number += 1
     except RowError as error:
         yield RawRow(file=name, line=number, raw="", error=error)
-
-
-def _parquet_events(path: Path, name: str) -> Iterator[EventChunk]:
-    start = 0
-    try:
-        for batch in _parquet_batches(path, EVENT_ROWS):
-            frame = pl.DataFrame(pa.Table.from_batches([batch]))
-            yield EventChunk(
-                file=name, frame=frame, lines=pl.int_range(start, start + frame.height, eager=True)
-            )
-            start += frame.height
-    except RowError as error:
-        broken = RawRow(file=name, line=start, raw="", error=error)
-        yield EventChunk(
-            file=name, frame=pl.DataFrame(), lines=pl.Series([], dtype=pl.Int64), broken=(broken,)
-        )
-
-
-def gathered(rows: Iterator[RawRow], name: str) -> Iterator[EventChunk]:
-    """Gather rows into frames; a value of another type than its column's becomes text."""
-    good: list[dict[str, Any]] = []
-    lines: list[int] = []
-    broken: list[RawRow] = []
-    for row in rows:
-        if row.error is None and isinstance(row.value, dict):
-            good.append(row.value)
-            lines.append(row.line)
-        else:
-            broken.append(row if row.error else _no_object(row))
-        if len(good) + len(broken) >= EVENT_ROWS:
-            yield _chunk(name, good, lines, broken)
-            good, lines, broken = [], [], []
-    if good or broken:
-        yield _chunk(name, good, lines, broken)
-
-
-def _no_object(row: RawRow) -> RawRow:
-    error = RowError("row.wrong_type", "an event is an object")
-    return RawRow(file=row.file, line=row.line, raw=row.raw, error=error)
-
-
-def _chunk(
-    name: str, good: list[dict[str, Any]], lines: list[int], broken: list[RawRow]
-) -> EventChunk:
-    columns = sorted({key for row in good for key in row})
-    series = []
-    for column in columns:
-        values = [row.get(column) for row in good]
-        series.append(pl.Series(column, [_scalar(v) for v in values], strict=False))
-    return EventChunk(
-        file=name,
-        frame=pl.DataFrame(series),
-        lines=pl.Series(lines, dtype=pl.Int64),
-        broken=tuple(broken),
-    )
-
-
-def _scalar(value: object) -> object:
-    return orjson.dumps(value).decode() if isinstance(value, dict | list) else value

@@ -27,6 +27,7 @@ SEGMENTS: Final[frames.Schema] = {
 ASSETS: Final[frames.Schema] = {
     "name": S, "version": I, "digest": S, "made_at": frames.UTC, "note": S,
 }  # fmt: skip
+CLOCKS: Final[frames.Schema] = {"session_id": S, "delay_ms": pl.Float64()}
 
 
 def assessments(database: Database, since: datetime | None) -> pl.DataFrame:
@@ -127,6 +128,7 @@ EXPORTS: Final[Mapping[str, Export]] = MappingProxyType(
         "contents": _plain(record.contents, frames.CONTENTS, "submission_id", "content_index"),
         "segments": _plain(record.segments, SEGMENTS, "segment_id"),
         "assets": _plain(record.assets, ASSETS, "name", "version"),
+        "clocks": _plain(record.session_clocks, CLOCKS, "session_id"),
     }
 )
 

@@ -20,6 +20,7 @@ from pipeline.stores.database import Database
 from pipeline.stores.fetch import IDS_PER_QUERY, in_chunks
 from pipeline.stores.segments import Segments
 from pipeline.stores.tables import record
+from pipeline.stores.traces import Traces, partitions
 from pipeline.stores.work import mark_dirty
 
 TABLES = {"tasks": record.tasks, "workers": record.workers, "submissions": record.submissions}
@@ -34,6 +35,7 @@ class RecordIntake:
         self._database = database
         self._blobs = blobs
         self._segments = segments
+        self._traces = Traces(database, segments)
 
     def keep_blob(self, data: bytes) -> str:
         """Store bytes once and return their digest."""
@@ -68,10 +70,10 @@ class RecordIntake:
         return Admission(new=len(new), duplicate=duplicate, quarantined=refused)
 
     def admit_events(self, events: pl.DataFrame, refusals: Sequence[Refusal]) -> Admission:
-        """Take in an EVENTS frame as one segment a day, and mark whose log has grown."""
+        """Take in the events that are not known, and mark whose log has grown."""
         written = [
-            (self._segments.write("events", f"day={day}", part), part)
-            for day, part in _by_day(events)
+            (self._segments.write("events", partition, part), part)
+            for partition, part in partitions(self._traces.unknown(events))
         ]
         with self._database.write() as connection:
             self._lock(connection)
@@ -81,6 +83,7 @@ class RecordIntake:
                 if segment.segment_id in fresh:
                     new += segment.row_count
                     self._list_events(connection, segment.segment_id, part)
+            self._traces.keep_clocks(connection, events)
             refused = self._quarantine(connection, refusals)
         return Admission(new=new, duplicate=events.height - new, quarantined=refused)
 
@@ -133,15 +136,9 @@ class RecordIntake:
         mark_dirty(connection, touched, depth=0)
 
     def _list_events(self, connection: Connection, segment_id: str, part: pl.DataFrame) -> None:
-        sessions = part["session_id"].unique().sort().to_list()
+        sessions = self._traces.list(connection, segment_id, part)
         named = part["submission_id"].drop_nulls().unique().sort().to_list()
-        insert = self._database.insert_new
-        insert(
-            connection,
-            record.sessions,
-            [{"session_id": s, "segment_id": segment_id} for s in sessions],
-        )
-        insert(
+        self._database.insert_new(
             connection,
             record.named_events,
             [{"submission_id": s, "segment_id": segment_id} for s in named],
@@ -167,18 +164,6 @@ def _ids(connection: Connection, column: sa.Column[Any], values: Sequence[str]) 
 
 def _without(row: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {k: v for k, v in row.items() if k != name}
-
-
-def _by_day(events: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
-    """Cut by the day of the client's clock (UTC); inside a day a session lies together."""
-    dated = events.with_columns(
-        pl.from_epoch(pl.col("at").cast(pl.Int64), time_unit="ms")
-        .dt.strftime("%Y-%m-%d")
-        .alias("_day")
-    )
-    ordered = dated.sort("_day", "session_id", "at", "event_id")
-    parts = ordered.partition_by("_day", as_dict=True, include_key=False, maintain_order=True)
-    return [(str(day[0]), part) for day, part in parts.items()]
 
 
 def _conflict(table: str, raw: RawRow, row_id: str) -> Refusal:

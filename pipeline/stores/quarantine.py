@@ -12,7 +12,8 @@ from pipeline.model.errors import ContentError, UsageError
 from pipeline.ports import Decoder, EventChunk, Intake, RawRow
 from pipeline.stages.ingest import take, take_events
 from pipeline.stores.database import Database
-from pipeline.stores.drops import FolderDrop, json_row
+from pipeline.stores.drops import FolderDrop
+from pipeline.stores.jsonlines import json_row
 from pipeline.stores.tables import record
 
 TABLE = record.quarantine

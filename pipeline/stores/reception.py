@@ -9,7 +9,9 @@ from pipeline.model.errors import ContentError, RowError, UsageError
 from pipeline.model.rows import KEYS
 from pipeline.ports import Admission, Decoder, EventChunk, Intake, RawRow, Refusal
 from pipeline.stages.ingest import take, take_events
-from pipeline.stores.drops import BLOB_BYTES_MAX, gathered, json_row
+from pipeline.stores.drops import BLOB_BYTES_MAX
+from pipeline.stores.eventlog import gathered
+from pipeline.stores.jsonlines import json_row
 
 SOURCE = "api"
 

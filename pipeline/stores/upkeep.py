@@ -18,6 +18,7 @@ from pipeline.stores.blobs import FolderBlobs
 from pipeline.stores.database import Database
 from pipeline.stores.segments import Segment, Segments
 from pipeline.stores.tables import record
+from pipeline.stores.traces import EVENT_KEY, day_of, may_hold
 
 ROWS_MAX: Final = 500_000
 """Rows that one compacted segment has at most."""
@@ -56,7 +57,7 @@ class Upkeep:
             rows = self._standing(rows, group)
             rows = rows.sort("kind", "submission_id", "content_index", maintain_order=True)
         else:
-            rows = rows.unique("event_id", keep="first", maintain_order=True).sort(
+            rows = rows.unique(list(EVENT_KEY), keep="first", maintain_order=True).sort(
                 "session_id", "at", "event_id"
             )
         joined = self._segments.write(table, group[0].partition, rows)
@@ -95,12 +96,28 @@ class Upkeep:
             .where(record.fingerprinted.c.segment_id.in_(old))
             .values(segment_id=new)
         )
-        for table, key in ((record.sessions, "session_id"), (record.named_events, "submission_id")):
-            held = connection.execute(
-                sa.select(table.c[key]).where(table.c.segment_id.in_(old)).distinct()
-            ).scalars()
-            rows = [{key: value, "segment_id": new} for value in held]
-            self._database.insert_new(connection, table, rows)
+        names, held = record.named_events, record.sessions
+        naming = connection.execute(
+            sa.select(names.c.submission_id).where(names.c.segment_id.in_(old)).distinct()
+        ).scalars()
+        rows = [{"submission_id": value, "segment_id": new} for value in naming]
+        self._database.insert_new(connection, names, rows)
+        spans = connection.execute(
+            sa.select(
+                held.c.session_id, sa.func.min(held.c.at_first), sa.func.max(held.c.at_last),
+                sa.func.count() == sa.func.count(held.c.at_first),
+            )
+            .where(held.c.segment_id.in_(old))
+            .group_by(held.c.session_id)
+        )  # fmt: skip
+        joined = [
+            {
+                "session_id": session, "segment_id": new,
+                "at_first": first if told else None, "at_last": last if told else None,
+            }
+            for session, first, last, told in spans
+        ]  # fmt: skip
+        self._database.insert_new(connection, held, joined)
 
     @staticmethod
     def _unlist(connection: Connection, ids: Sequence[str]) -> None:
@@ -110,11 +127,11 @@ class Upkeep:
     def retain_events(self, *, since: date) -> int:
         """Forget raw traces of the days before ``since``; features and findings stay.
 
-        Returns how many segments went. The day is that of the client's clock, in UTC.
+        Returns how many segments went. The day is that of the server's clock, in UTC.
         """
         with self._database.read() as connection:
             listed = self._segments.listed(connection, "events")
-        old = [s for s in listed if s.partition.removeprefix("day=") < since.isoformat()]
+        old = [s for s in listed if day_of(s.partition) < since.isoformat()]
         with self._database.write() as connection:
             self._unlist(connection, [s.segment_id for s in old])
         self._segments.remove(old)
@@ -148,6 +165,9 @@ class Upkeep:
                 .where(record.workers.c.worker_id == worker_id)
                 .values(payout_account_hash=None, skills="[]", extra="{}")
             )
+            sessions = sa.select(subs.c.session_id).where(subs.c.worker_id == worker_id)
+            clocks = record.session_clocks
+            connection.execute(sa.delete(clocks).where(clocks.c.session_id.in_(sessions)))
             for table in (files, record.fingerprinted, record.named_events):
                 connection.execute(sa.delete(table).where(table.c.submission_id.in_(ids)))
             self._erase_evidence(connection, ids)
@@ -182,7 +202,8 @@ class Upkeep:
             prints = self._segments.listed(connection, "fingerprints")
         mine = {"events": pl.col("worker_id") == worker_id,
                 "fingerprints": pl.col("submission_id").is_in(list(ids))}  # fmt: skip
-        for segment in (*events, *prints):
+        held = [s for s in events if may_hold(s.partition, worker_id)]
+        for segment in (*held, *prints):
             rows = self._segments.scan([segment]).collect()
             left = rows.filter(~mine[segment.table])
             if left.height < rows.height:

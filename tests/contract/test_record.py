@@ -16,6 +16,7 @@ from pipeline.decode.pool import PooledDecoder
 from pipeline.model import frames
 from pipeline.model.rows import check_submission, check_task, check_worker
 from pipeline.ports import DetectorSpec, RawRow, Refusal
+from pipeline.stores import traces
 from pipeline.stores.assets import Assets
 from pipeline.stores.blobs import FolderBlobs
 from pipeline.stores.database import Database
@@ -165,6 +166,67 @@ def test_events_are_read_back_once_and_with_their_submission(stores: Stores) -> 
         "e1": "a", "e3": "a", "e2": "b",
     }  # fmt: skip
     assert stores.past.events(["b"])["event_id"].to_list() == ["e2"]
+
+
+def lying(stores: Stores) -> dict[str, list[str]]:
+    """Event ids by partition."""
+    with stores.database.read() as connection:
+        listed = stores.segments.listed(connection, "events")
+    held: dict[str, list[str]] = {}
+    for segment in listed:
+        rows = stores.segments.scan([segment]).collect()
+        held.setdefault(segment.partition, []).extend(rows["event_id"].to_list())
+    return held
+
+
+def test_events_lie_by_day_and_share_of_the_workers(stores: Stores) -> None:
+    rows = [
+        event(f"e{w}-{d}", f"x{w}", 60 * 24 * d, worker_id=f"w{w}")
+        for w in range(40)
+        for d in (0, 1)
+    ]
+    stores.intake.admit_events(log(*rows), [])
+    held = lying(stores)
+    for w in range(40):
+        for d in (0, 1):
+            name = f"day=2026-01-0{d + 1}/worker={traces.share(f'w{w}')}"
+            assert f"e{w}-{d}" in held[name]
+            assert traces.may_hold(name, f"w{w}")
+    assert len(held) == 2 * traces.SHARES
+    assert {traces.day_of(p) for p in held} == {"2026-01-01", "2026-01-02"}
+
+
+def test_the_day_is_the_server_s_where_the_client_s_clock_is_years_off(stores: Stores) -> None:
+    late = event("e", "x", 0, received_at=START + timedelta(days=400))
+    stores.intake.admit_events(log(late, event("f", "y", 0)), [])
+    assert {traces.day_of(p): ids for p, ids in lying(stores).items()} == {
+        "2027-02-05": ["e"], "2026-01-01": ["f"],
+    }  # fmt: skip
+
+
+def test_known_events_are_left_out_whatever_they_come_with(stores: Stores) -> None:
+    first = [event(f"e{i}", "x-a", i) for i in range(10)]
+    assert stores.intake.admit_events(log(*first), []).new == 10
+    again = stores.intake.admit_events(log(*first[3:6], event("late", "x-a", 4.5)), [])
+    assert (again.new, again.duplicate) == (1, 3)
+    named = stores.intake.admit_events(log(event("e3", "x-a", 3, submission_id="a")), [])
+    assert named.new == 1
+    ids = [e for some in lying(stores).values() for e in some]
+    assert sorted(ids) == sorted([f"e{i}" for i in range(10)] + ["e3", "late"])
+
+
+def test_the_least_delay_of_a_session_is_kept(stores: Stores) -> None:
+    def sent(name: str, minute: float, delay_s: float) -> dict[str, Any]:
+        at = START + timedelta(minutes=minute, seconds=delay_s)
+        return event(name, "x", minute, received_at=at)
+
+    for rows in (
+        [sent("a", 0, 90.0)],
+        [sent("b", 1, 60.5), sent("c", 2, 7200.0)],
+        [event("d", "y", 1)],
+    ):
+        stores.intake.admit_events(log(*rows), [])
+    assert export(stores.database, "clocks").rows() == [("x", 60_500.0)]
 
 
 def test_work_begun_before_a_mark_cannot_tick_it_off(stores: Stores) -> None:

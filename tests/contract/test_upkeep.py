@@ -39,7 +39,7 @@ def test_compaction_changes_nothing_that_is_found(stores: Stores, upkeep: Upkeep
     fill(stores)
     before = (stores.past.postings("text.winnow", SEVEN), stores.past.events(list("abc")))
     told = upkeep.compact()
-    assert (told.before, told.after) == (6, 2)
+    assert (told.before, told.after) == (5, 2)  # one of the workers lies in another share
     assert stores.past.postings("text.winnow", SEVEN).equals(before[0])
     assert stores.past.events(list("abc")).equals(before[1])
     assert stores.past.fingerprints("text.winnow", ["b"])["value"].to_list() == [b"b"]

@@ -59,3 +59,27 @@ def test_events_of_other_sessions_are_left_out() -> None:
 def test_the_same_event_twice_is_one_event() -> None:
     found = sessions.assign(events(("e", None, 1), ("e", None, 1)), submissions(("a", "x", 5)))
     assert found.height == 1
+
+
+def test_an_event_that_is_named_later_belongs_where_it_says() -> None:
+    log = events(("e", None, 1), ("e", "b", 1))
+    found = sessions.assign(log, submissions(("a", "x", 5), ("b", "x", 9)))
+    assert found.select("event_id", "submission_id").rows() == [("e", "b")]
+
+
+def test_another_session_cannot_take_away_an_event_by_using_its_id() -> None:
+    log = events(("e", None, 1), ("e", None, 1)).with_columns(
+        pl.Series("session_id", ["x", "y"], dtype=pl.String)
+    )
+    known = submissions(("a", "x", 5), ("b", "y", 5))
+    assert sessions.assign(log, known)["submission_id"].to_list() == ["a", "b"]
+    alone = sessions.assign(log.filter(pl.col("session_id") == "y"), known)
+    assert alone["submission_id"].to_list() == ["b"]
+
+
+def test_times_are_compared_on_the_clock_of_the_server() -> None:
+    """The client's clock is 10 minutes slow: what it calls 4 past happened at 14 past."""
+    received = pl.Series("received_at", [START + timedelta(minutes=m) for m in (11, 14)])
+    log = events(("early", None, 1), ("late", None, 4)).with_columns(received.cast(frames.UTC))
+    found = sessions.assign(log, submissions(("a", "x", 12), ("b", "x", 20)))
+    assert assigned(found) == {"early": "a", "late": "b"}

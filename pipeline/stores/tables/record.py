@@ -119,8 +119,19 @@ sessions = sa.Table(
     metadata,
     sa.Column("session_id", sa.String(128), primary_key=True),
     sa.Column("segment_id", sa.String(64), primary_key=True),
+    sa.Column("at_first", sa.Double),
+    sa.Column("at_last", sa.Double),
 )
-"""Which event segments hold events of a session."""
+"""Which event segments hold events of a session, and from when to when (client's clock, ms; null
+where that was not recorded)."""
+
+session_clocks = sa.Table(
+    "session_clocks",
+    metadata,
+    sa.Column("session_id", sa.String(128), primary_key=True),
+    sa.Column("delay_ms", sa.Double, nullable=False),
+)
+"""The least time from ``at`` to ``received_at`` of a session: how far the server's clock is ahead."""
 
 named_events = sa.Table(
     "named_events",
