@@ -8,6 +8,7 @@ table ships as ``fold_table.npz`` and names the versions that it was made from.
 import importlib
 import importlib.metadata
 import json
+import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -41,7 +42,23 @@ _MARKS: Final = (
 _HAN: Final = ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0x20000, 0x323AF), (0x3005, 0x3007))
 _KANA: Final = ((0x3041, 0x30FF), (0x31F0, 0x31FF))
 _RADICALS: Final = ((0x2E80, 0x2FDF), (0xF900, 0xFAFF), (0x2F800, 0x2FA1F))
-_LATIN_STYLES: Final = ((0x1D400, 0x1D7FF), (0x1F100, 0x1F1FF), (0x2460, 0x24FF))
+_LATIN_STYLES: Final = ((0x1D400, 0x1D7FF), (0x1F150, 0x1F189))
+_MODIFIERS: Final = ((0x02B0, 0x02FF), (0x0640, 0x0640), (0x07FA, 0x07FA), (0xA700, 0xA721))
+"""Tone and stress letters and stretchers: put between letters they change no word."""
+_STYLED: Final = re.compile(
+    r"(?:NEGATIVE (?:CIRCLED|SQUARED) LATIN CAPITAL LETTER|REGIONAL INDICATOR SYMBOL LETTER) ([A-Z])"
+)
+_LATIN: Final = re.compile(
+    r"LATIN (?:CAPITAL |SMALL )?LETTER (?:(?:SMALL CAPITAL|SCRIPT|DOTLESS|STRETCHED|INSULAR|OPEN|SIDEWAYS"
+    r"|BLACKLETTER|TAILLESS) )*([A-Z])(?: WITH .*)?"
+)
+_SEEN_AS: Final = {"ĸ": "k", "м": "m", "χ": "x", "ω": "w", "ⲱ": "w", "ꞷ": "w", "μ": "u", "ŋ": "n", "ɑ": "a"}
+"""Letters in which UTS #39 sees no ASCII letter, and a reader does."""
+_SIGNS: Final = {"₳": "a", "฿": "b", "₵": "c", "₣": "f", "₲": "g", "₭": "k", "₥": "m", "₦": "n", "₱": "p", "₴": "s",
+                 "₮": "t", "₩": "w"}  # fmt: skip
+"""Currency signs that decorated writing takes for letters; those of daily use are not among them."""
+_MERGED: Final = {"著": "着", "瞭": "了"}
+"""What Taiwan writes for a character of daily use and the mainland for another word too."""
 _KEPT: Final = ("L", "N", "M")
 
 
@@ -49,12 +66,27 @@ def _within(cp: int, ranges: tuple[tuple[int, int], ...]) -> bool:
     return any(low <= cp <= high for low, high in ranges)
 
 
+def _latin(char: str) -> str:
+    """Name the plain letter that a Latin letter with strokes, or in small capitals, is; or ''."""
+    if char.isascii() or char in _SEEN_AS:
+        return _SEEN_AS.get(char, "")
+    told = _LATIN.fullmatch(unicodedata.name(char, ""))
+    return told[1].casefold() if told else ""
+
+
+def _bare(text: str) -> str:
+    return "".join(c for c in text if not _within(ord(c), _MARKS))
+
+
 def _look_alike(char: str, similar: Mapping[str, list[dict[str, str]]]) -> str:
     """Name the ASCII letter or digit that a letter of another script looks like, or ''."""
     if char.isascii() or not unicodedata.category(char).startswith(("L", "N")):
         return ""
-    found = [s["c"] for s in similar.get(char, ()) if len(s["c"]) == 1 and s["c"].isascii()]
-    letters = [c for c in found if c.isalnum()]
+    found = [_bare(s["c"]) for s in similar.get(char, ())]
+    letters = [c for c in found if len(c) == 1 and c.isascii() and c.isalnum()]
+    if not letters:
+        plain = [_latin(c) for c in [char, *found] if len(c) == 1]
+        letters = [c for c in plain if c]
     if not letters:
         return ""
     if unicodedata.category(char) == "Lu" and {"l", "I"} & set(letters):
@@ -69,15 +101,17 @@ def _fold_one(
     char = chr(cp)
     if unicodedata.category(char) in ("Cs", "Co", "Cn", "Cc", "Cf") or cp in _FILLERS:
         return ""
-    wide = unicodedata.normalize("NFKD", char)
+    styled = _STYLED.fullmatch(unicodedata.name(char, ""))
+    if styled or char in _SIGNS:
+        return styled[1].casefold() if styled else _SIGNS[char]
     kept = []
-    for part in wide:
+    for part in unicodedata.normalize("NFKD", char):
         code = ord(part)
-        if code in _SELECTORS or code in _FILLERS or _within(code, _MARKS):
+        if code in _SELECTORS or code in _FILLERS or _within(code, _MARKS + _MODIFIERS):
             continue
-        if not unicodedata.category(part).startswith(_KEPT):
+        digit = unicodedata.digit(part, None)
+        if digit is None and not unicodedata.category(part).startswith(_KEPT):
             continue
-        digit = unicodedata.decimal(part, None)
         kept.append(str(digit) if digit is not None else part)
     told = []
     for part in kept:
@@ -119,7 +153,7 @@ def _class_of(cp: int, similar: Mapping[str, list[dict[str, str]]]) -> int:
         return INVISIBLE
     if _within(cp, _RADICALS) and category[0] in "LS":
         return DISGUISED
-    if _within(cp, _LATIN_STYLES[:1]):
+    if _within(cp, _LATIN_STYLES) or " SMALL CAPITAL " in unicodedata.name(char, ""):
         return DISGUISED
     if 0xFF10 <= cp <= 0xFF5A and category[0] in "LN":
         return FULL_WIDTH
@@ -136,9 +170,26 @@ def _weight_of(cp: int) -> int:
     return 2 if _within(cp, _KANA) else 1
 
 
+def _simplifier() -> Callable[[str], str]:
+    """Make what turns a character, as Taiwan, Hong Kong or Japan writes it, into its simplified form."""
+    opencc = importlib.import_module("opencc").OpenCC
+    plain = opencc("t2s").convert
+    others = [opencc(name).convert for name in ("tw2s", "hk2s", "jp2t")]
+
+    def daily(char: str) -> bool:
+        return bool(char.encode("gb2312", "ignore"))
+
+    def simplify(char: str) -> str:
+        told: str = _MERGED.get(char) or plain(char)
+        found = [told, *(plain(convert(char)) for convert in others if not daily(told))]
+        return next((c for c in found if daily(c)), told)
+
+    return simplify
+
+
 def generate() -> dict[str, Any]:
     """Make the arrays of the table (see ``shapes`` for their meaning)."""
-    simplify = importlib.import_module("opencc").OpenCC("t2s").convert
+    simplify = _simplifier()
     source = files("confusable_homoglyphs").joinpath("confusables.json")
     similar = json.loads(source.read_text(encoding="utf-8"))
     fold = np.zeros(CODE_POINTS, np.uint32)

@@ -1,5 +1,6 @@
 """Texts as the eye reads them: folded units, shingles, winnowed fingerprints, MinHash signatures."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,6 +9,7 @@ import numpy as np
 
 from detectors.kit.lexical.shapes import (
     BANDS,
+    BIDI,
     CLASSES,
     I32,
     I64,
@@ -25,14 +27,18 @@ SHORT_PLACES: Final = 128
 MEDIUM_PLACES: Final = 384
 PICKS_MAX: Final = 4096
 """A very long text is winnowed in wider windows, so that it gives about so many fingerprints."""
+OVERRIDE: Final = "\u202e"
+_TURNED: Final = re.compile("\u202e([^\u202a-\u202e\u2066-\u2069\r\n\u2029]*)")
+"""What stands behind a right-to-left override is shown backwards, whatever script it is in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
     """Some texts, folded and shingled, end to end.
 
-    ``units`` (u,) uint32 are folded code points, ``origins`` (u,) int32 the offset of the character
-    that each came from in its own text, ``starts`` (n + 1,) int64 where each text begins. ``hashes``,
+    ``units`` (u,) uint32 are folded code points in the order in which they are read, ``origins`` (u,)
+    int32 the offset of the character that each came from in its own text (they fall where an override
+    turned the text), ``starts`` (n + 1,) int64 where each text begins. ``hashes``,
     ``lengths`` (u,) describe the shingle that begins at each unit (length 0: none). ``digests`` (n,)
     identify whole folded texts, ``weights`` (n,) what they weigh, ``classes`` (n, 6) count characters
     of the classes in ``shapes`` that were used to hide something.
@@ -63,7 +69,8 @@ class Texts:
     def sources(self, index: int, begin: int, end: int) -> tuple[int, int]:
         """Map a half-open range of units back to a half-open range of the text as it was written."""
         first = int(self.starts[index])
-        return int(self.origins[first + begin]), int(self.origins[first + end - 1]) + 1
+        places = self.origins[first + begin : first + end]
+        return int(places.min()), int(places.max()) + 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,10 +92,12 @@ def read(texts: Sequence[str]) -> Texts:
     from detectors.kit.lexical import kernels
 
     table = fold_table()
-    encoded = bytearray("".join(texts).encode("utf-32-le", "surrogatepass"))
-    points = np.frombuffer(encoded, np.uint32)
+    whole = "".join(texts)
+    points = np.frombuffer(bytearray(whole.encode("utf-32-le", "surrogatepass")), np.uint32)
     begins = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(t) for t in texts], out=begins[1:])
+    shown = _as_shown(texts, begins) if OVERRIDE in whole else None
+    points = points if shown is None else points[shown]
     starts = np.zeros(len(texts) + 1, np.int64)
     room = len(points) + len(points) // 8 + 64
     while True:
@@ -101,6 +110,12 @@ def read(texts: Sequence[str]) -> Texts:
             break
         room *= 4
     units, origins = units[:count], origins[:count]
+    if shown is not None:
+        first = np.repeat(begins[:-1], np.diff(starts))
+        origins = (shown[first + origins] - first).astype(np.int32)
+        moved = (shown != np.arange(len(shown))).astype(np.int32)
+        sums = np.concatenate([np.zeros(1, np.int32), np.cumsum(moved, dtype=np.int32)])
+        classes[:, BIDI] += np.diff(sums[begins])
     hashes, lengths = np.empty(count, np.uint64), np.empty(count, np.uint8)
     digests, weights = np.empty(len(texts), np.uint64), np.empty(len(texts), np.int64)
     kernels.shingle(units, starts, table.traits, SHINGLE_UNITS, hashes, lengths, digests, weights)
@@ -108,6 +123,16 @@ def read(texts: Sequence[str]) -> Texts:
         units=units, origins=origins, starts=starts, hashes=hashes, lengths=lengths,
         digests=digests, weights=weights, classes=classes,
     )  # fmt: skip
+
+
+def _as_shown(texts: Sequence[str], begins: I64) -> I64:
+    """Return the places of all characters in the order in which a reader sees them."""
+    shown = np.arange(begins[-1], dtype=np.int64)
+    for text, begin in zip(texts, begins.tolist(), strict=False):
+        for found in _TURNED.finditer(text):
+            low, high = begin + found.start(1), begin + found.end(1)
+            shown[low:high] = shown[low:high][::-1].copy()
+    return shown
 
 
 def winnow(texts: Texts) -> Picks:
