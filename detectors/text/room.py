@@ -40,7 +40,7 @@ class TextDetector:
 
     spec = DetectorSpec(
         name="text",
-        version="1",
+        version="2",
         consumes=frozenset({"text", "contents", "tasks"}),
         reason_codes=frozenset(
             {
