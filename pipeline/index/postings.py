@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.index.shapes import I32, U32, U64
+from pipeline.index.shapes import I32, I64, U32, U64
 
 MANIFEST: Final = "runs.json"
 VERSION: Final = 1
@@ -30,7 +30,6 @@ COLUMNS: Final = ("keys", "docs", "contents", "positions")
 _NARROW: Final = (np.int8, np.uint8, np.int16, np.uint16)
 
 Column: TypeAlias = npt.NDArray[Any]
-I64: TypeAlias = npt.NDArray[np.int64]
 
 
 class Postings(NamedTuple):
@@ -64,11 +63,34 @@ class Run:
     @classmethod
     def sorted_from(cls, keys: U64, docs: Column, contents: Column, positions: Column) -> "Run":
         """Sort rows into a run."""
-        order = _order(keys, docs)
-        return cls(
-            np.ascontiguousarray(keys[order]),
-            _narrow(docs, order), _narrow(contents, order), _narrow(positions, order),
-        )  # fmt: skip
+        from pipeline.index import ordering
+
+        made, rows = np.empty(len(keys), np.uint64), np.empty(len(keys), np.uint32)
+        owners = np.ascontiguousarray(docs, np.uint32)
+        whole = _one_value(contents) and _one_value(positions)
+        ordering.order(np.ascontiguousarray(keys, np.uint64), owners, made, rows, whole)
+        taken = _shrunk(rows) if whole else _narrow(docs, rows)
+        return cls(made, taken, _narrow(contents, rows), _narrow(positions, rows))
+
+    def merged_with(self, other: "Run") -> "Run":
+        """Merge with another run: one pass over both."""
+        from pipeline.index import ordering
+
+        made = np.empty(len(self) + len(other), np.uint64)
+        rows = np.empty(len(made), np.uint32)
+        mine, theirs = (np.ascontiguousarray(r.whole("docs"), np.uint32) for r in (self, other))
+        ordering.merge(self.keys, mine, other.keys, theirs, made, rows)
+        columns = []
+        for name in COLUMNS[1:]:
+            one, two = getattr(self, name), getattr(other, name)
+            if len(one) == len(two) == 1 and one[0] == two[0]:
+                columns.append(one)
+                continue
+            kind = np.uint32 if name == "docs" else np.int32
+            parts = [self.whole(name), other.whole(name)]
+            both = np.concatenate(parts, dtype=kind, casting="unsafe")
+            columns.append(_narrow(both, rows))
+        return Run(made, *columns)
 
     @classmethod
     def open(cls, directory: Path, name: str, rows: int) -> "Run":
@@ -98,16 +120,16 @@ class Run:
 
     def rows_of(self, asked: U64) -> tuple[I64, I64]:
         """Find the rows of sorted unique keys: index into ``asked``, row."""
-        low = np.searchsorted(self.keys, asked, side="left")
-        inside = low < len(self.keys)
-        hit = np.flatnonzero(inside)[self.keys[low[inside]] == asked[inside]]
-        if not len(hit):
-            return hit, hit
-        low = low[hit]
-        counts = np.searchsorted(self.keys, asked[hit], side="right") - low
-        which = np.repeat(hit, counts)
-        starts = np.repeat(low - (np.cumsum(counts) - counts), counts)
-        return which, starts + np.arange(len(which))
+        from pipeline.index import ordering
+
+        begins, ends = np.empty(len(asked), np.int64), np.empty(len(asked), np.int64)
+        total = ordering.find(self.keys, asked, begins, ends)
+        if not total:
+            return begins[:0], begins[:0]
+        counts = ends - begins
+        which = np.repeat(np.arange(len(asked)), counts)
+        starts = np.repeat(begins - (np.cumsum(counts) - counts), counts)
+        return which, starts + np.arange(total)
 
     def column(self, name: str, rows: I64) -> Column:
         """Return one column at those rows."""
@@ -121,7 +143,7 @@ class Run:
 
     def without(self, docs: U32) -> "Run":
         """Return the rows of other documents."""
-        keep = np.flatnonzero(~np.isin(self.whole("docs"), docs))
+        keep = np.flatnonzero(~np.isin(self.whole("docs"), docs)).astype(np.uint32)
         kept, contents, positions = (_narrow(self.whole(c), keep) for c in COLUMNS[1:])
         return Run(self.keys[keep], kept, contents, positions)
 
@@ -323,52 +345,46 @@ class PostingIndex:
         self._seen = text
 
 
-def _order(keys: U64, docs: Column) -> I64:
-    """Order by (key, doc): the leading bits of a key and its row are sorted as one number.
-
-    Rows whose leading bits tie come out in the order given, which mostly is right; where it is not,
-    the ties are sorted once more in full.
-    """
-    bits = np.uint64(max(len(keys) - 1, 1).bit_length())
-    packed = (keys >> bits << bits) | np.arange(len(keys), dtype=np.uint64)
-    packed.sort()
-    order = (packed & ((np.uint64(1) << bits) - np.uint64(1))).astype(np.int64)
-    ranked, owners = keys[order], docs[order]
-    later, before = ranked[1:], ranked[:-1]
-    wrong = (later < before) | ((later == before) & (owners[1:] < owners[:-1]))
-    if wrong.any():
-        lead = ranked >> bits
-        same = np.zeros(len(order) + 1, np.bool_)
-        same[1:-1] = lead[1:] == lead[:-1]
-        tied = np.flatnonzero(same[1:] | same[:-1])
-        rows = order[tied]
-        order[tied] = rows[np.lexsort((docs[rows], keys[rows]))]
-    return order
+def _one_value(values: Column) -> bool:
+    if not len(values) or values[0] != values[-1]:
+        return False
+    return values.strides == (0,) or bool((values == values[0]).all())
 
 
-def _narrow(values: Column, order: I64) -> Column:
-    """Reorder a column and keep it in the narrowest type; one repeated value is kept once."""
-    if not len(order):
-        return values[:0]
+def _narrow(values: Column, rows: U32) -> Column:
+    """Take a column at ``rows``, in the narrowest type; one repeated value is kept once."""
+    from pipeline.index import ordering
+
+    if _one_value(values):
+        return _shrunk(values[:1])
+    kind = np.uint32 if values.dtype == np.uint32 else np.int32
+    taken: Column = np.empty(len(rows), kind)
+    given: Column = np.ascontiguousarray(values, kind)
+    ordering.gather(given, rows, taken)
+    return _shrunk(taken)
+
+
+def _shrunk(values: Column) -> Column:
+    """Keep a column in the narrowest type, one repeated value once."""
+    if not len(values):
+        return values
     low, high = int(values.min()), int(values.max())
     if low == high:
-        values, order = values[:1], np.zeros(1, np.int64)
+        values = values[:1]
     for narrow in _NARROW:
         if np.iinfo(narrow).min <= low and high <= np.iinfo(narrow).max:
-            return np.ascontiguousarray(values[order].astype(narrow))
-    return np.ascontiguousarray(values[order])
+            return values.astype(narrow)
+    return values
 
 
 def _merged(runs: Sequence[Run]) -> Run:
-    if len(runs) == 1:
-        return runs[0]
-    types = (np.uint32, np.int32, np.int32)
-    keys = np.concatenate([run.keys for run in runs])
-    docs, contents, positions = (
-        np.concatenate([run.whole(c).astype(t, copy=False) for run in runs])
-        for c, t in zip(COLUMNS[1:], types, strict=True)
-    )
-    return Run.sorted_from(keys, docs, contents, positions)
+    """Merge runs two by two, the shortest first."""
+    left = sorted(runs, key=len, reverse=True)
+    while len(left) > 1:
+        made = left.pop().merged_with(left.pop())
+        left.append(made)
+        left.sort(key=len, reverse=True)
+    return left[0]
 
 
 def _purged(run: Run, removed: U32) -> Run:

@@ -147,6 +147,23 @@ def test_index_lookups_go_on_while_it_is_written_and_compacted(tmp_path: Path) -
     assert not faults
 
 
+@pytest.mark.parametrize("spread", [1, 3, 40, 2**64 - 1])
+def test_index_sorts_and_merges_many_rows_however_their_keys_fall(spread: int) -> None:
+    draw = np.random.default_rng(spread % 97)
+    keys = draw.integers(0, spread, 30_000, np.uint64, endpoint=True)
+    docs = draw.permutation(30_000).astype(np.uint32)[::-1]
+    contents = draw.integers(-1, 2, 30_000).astype(np.int32)
+    index, parts = PostingIndex(), 3
+    for part in range(parts):
+        index.add(*(column[part::parts] for column in (keys, docs, contents, contents)))
+    index.compact()
+    order = np.lexsort((docs, keys))
+    found = index.lookup(keys)
+    assert (found.keys == keys[order]).all()
+    assert (found.docs == docs[order]).all()
+    assert (found.contents == contents[order]).all()
+
+
 def test_index_refuses_columns_of_unequal_length() -> None:
     one, two = np.zeros(1, np.int32), np.zeros(2, np.int32)
     with pytest.raises(ValueError, match="differ in length"):

@@ -64,7 +64,8 @@ def test_text_separators_accents_and_width_fold_away(text: str) -> None:
     [
         ("機場捷運還沒開", "机场捷运还没开"), ("⽣⾯⼈", "生面人"), ("раураl", "paypal"), ("ΡΑΥ", "pay"),
         ("𝐅𝐫𝐞𝐞 ①", "free1"), ("ﬁnancé", "finance"), ("S\u00adE\u2060C\u200dR\u200bET", "secret"),
-        ("Ｅ＝ｍｃ２", "emc2"), ("🅐🅱🇨", "abc"), ("ʜᴇʟʟᴏ ❶", "hello1"), ("ⱧɆŁŁØ", "hello"), ("вкмнт", "bkmht"),
+        ("Ｅ＝ｍｃ２", "emc2"), ("🅐🅱🇨", "abc"), ("ʜᴇʟʟᴏ ❶", "hello1"), ("ⱧɆŁŁØ", "hello"),
+        ("вкмнт", "bkmht"),
         ("気説黒徳発", "气说黑德发"), ("看著瞭解衞生", "看着了解卫生"), ("hˈeːlـlo", "hello"),
         ("先\u202e界世好你\u202c后", "先你好世界后"), ("\u202eolleh\nyou", "helloyou"),
     ],

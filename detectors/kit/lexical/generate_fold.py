@@ -52,10 +52,20 @@ _LATIN: Final = re.compile(
     r"LATIN (?:CAPITAL |SMALL )?LETTER (?:(?:SMALL CAPITAL|SCRIPT|DOTLESS|STRETCHED|INSULAR|OPEN|SIDEWAYS"
     r"|BLACKLETTER|TAILLESS) )*([A-Z])(?: WITH .*)?"
 )
-_SEEN_AS: Final = {"ĸ": "k", "м": "m", "χ": "x", "ω": "w", "ⲱ": "w", "ꞷ": "w", "μ": "u", "ŋ": "n", "ɑ": "a"}
+_SEEN_AS: Final = {
+    "ĸ": "k",
+    "м": "m",
+    "χ": "x",
+    "ω": "w",
+    "ⲱ": "w",
+    "ꞷ": "w",
+    "μ": "u",
+    "ŋ": "n",
+    "ɑ": "a",
+}
 """Letters in which UTS #39 sees no ASCII letter, and a reader does."""
-_SIGNS: Final = {"₳": "a", "฿": "b", "₵": "c", "₣": "f", "₲": "g", "₭": "k", "₥": "m", "₦": "n", "₱": "p", "₴": "s",
-                 "₮": "t", "₩": "w"}  # fmt: skip
+_SIGNS: Final = {"₳": "a", "฿": "b", "₵": "c", "₣": "f", "₲": "g", "₭": "k", "₥": "m", "₦": "n", "₱": "p",
+                 "₴": "s", "₮": "t", "₩": "w"}  # fmt: skip
 """Currency signs that decorated writing takes for letters; those of daily use are not among them."""
 _MERGED: Final = {"著": "着", "瞭": "了"}
 """What Taiwan writes for a character of daily use and the mainland for another word too."""
