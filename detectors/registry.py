@@ -1,8 +1,9 @@
 """Which detectors there are, in the order of the line: one line a room."""
 
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 from pipeline.ports import Detector
 
@@ -15,6 +16,22 @@ ROOMS: Final[tuple[str, ...]] = (
     "detectors.identity",
     "detectors.collusion",
 )
+
+
+@runtime_checkable
+class Fitted(Protocol):
+    """A room whose fingerprints, and so its version, rest on something that was trained."""
+
+    def fitted(self, asset: Callable[[str], bytes | None]) -> Detector:
+        """Return the detector as those assets make it."""
+        ...
+
+
+def fitted(
+    rooms: tuple[Detector, ...], asset: Callable[[str], bytes | None]
+) -> tuple[Detector, ...]:
+    """Return the same detectors, each as the house's own assets make it."""
+    return tuple(d.fitted(asset) if isinstance(d, Fitted) else d for d in rooms)
 
 
 @cache

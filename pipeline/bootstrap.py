@@ -7,6 +7,7 @@ from functools import cache, partial
 from typing import Any
 
 from detectors.registry import detectors as registered
+from detectors.registry import fitted
 from pipeline import rulebook as rulebooks
 from pipeline.assess import Bench
 from pipeline.decode import open_decoder
@@ -66,7 +67,7 @@ class House:
         """Return who judges: the registered detectors and the rulebook in force."""
         book = self.rulebook()
         return Bench(
-            detectors=registered(),
+            detectors=fitted(registered(), self.assets.get),
             rulebook=book,
             promise=self.rulebooks.promised(book),
             circumstances=partial(self.circumstances.of, counters=book.counters),

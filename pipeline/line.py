@@ -4,7 +4,7 @@ Each step is idempotent by key and begins where the record says that it stopped,
 killed at any moment and is run again ends where an undisturbed one does.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -35,6 +35,9 @@ CALIBRATION = "trajectory.calibration"
 CALIBRATE_ON = 20_000
 """Submissions, the newest, that a calibration rests on."""
 CALIBRATE_LIMIT = 1_000_000
+TRAIN_PICTURES_MAX = 3_000
+"""Pictures, the newest, that a vocabulary is trained on."""
+PICTURE_BYTES_MAX = 20_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +264,48 @@ def learn_trajectory(house: House, truth: Path) -> tuple[str, ...]:
         house.assets.put(name, data, note=note, now=house.settings.now())
     house.work.queue_all(depth=1)
     return tuple(made)
+
+
+def learn_pictures(house: House, folder: Path | None = None) -> str:
+    """Train the words that pictures are looked up by; return the vocabulary's digest.
+
+    On the files below ``folder``, or on the newest that were handed in; what is no picture is passed
+    over. Everything known is queued to be fingerprinted by the new words. Raises ``UsageError`` where
+    the pictures hold too few features.
+    """
+    from detectors.image import vocabulary
+    from detectors.image.views import greys
+
+    files = _handed_in(house) if folder is None else _below(folder)
+    try:
+        made = vocabulary.train(greys(files, house.decoder))
+    except ValueError as error:
+        raise UsageError("train.too_few", str(error)) from error
+    keep_vocabulary(house, made.to_bytes())
+    return made.digest
+
+
+def keep_vocabulary(house: House, data: bytes) -> None:
+    """Use this vocabulary from now on, and fingerprint everything anew where it is another."""
+    from detectors.image.vocabulary import ASSET, shipped
+
+    before = house.assets.get(ASSET) or shipped().to_bytes()
+    house.assets.put(ASSET, data, note="", now=house.settings.now())
+    if data != before:
+        house.work.queue_all(depth=0)
+
+
+def _below(folder: Path) -> Iterator[bytes]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.stat().st_size <= PICTURE_BYTES_MAX:
+            yield path.read_bytes()
+
+
+def _handed_in(house: House) -> Iterator[bytes]:
+    ids = house.known.window(limit=CALIBRATE_LIMIT)["submission_id"].tail(CALIBRATE_ON).to_list()
+    kept = house.known.contents(ids).filter(pl.col("media_type").str.starts_with("image/"))
+    for digest in kept["digest"].unique(maintain_order=True).tail(TRAIN_PICTURES_MAX):
+        yield house.blobs.get(digest)
 
 
 def _calibrated(house: House) -> None:

@@ -22,6 +22,7 @@ from pipeline.model.errors import RowError
 class Picture:
     """One decoded frame of a picture: ``pixels`` uint8 (height, width, 3) RGB, upright.
 
+    Where grey was asked for, ``pixels`` is (height, width): the luma of BT.601.
     ``scale`` is decoded pixels per original pixel (1.0 where nothing was reduced), so that a region
     found here can be named in the original's own pixels.
     """
@@ -64,8 +65,13 @@ class Decoder(Protocol):
         """Decide the media type from the bytes and check that they can be decoded."""
         ...
 
-    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
-        """Decode at a reduced scale whose longer side is at most ``side_max`` pixels."""
+    def pictures(
+        self, data: bytes, *, side_max: int, frames_max: int = 8, grey: bool = False
+    ) -> tuple[Picture, ...]:
+        """Decode at a reduced scale whose longer side is at most ``side_max`` pixels.
+
+        ``grey`` asks for luma alone, which is quicker: of a JPEG no colour is decoded then.
+        """
         ...
 
     def document(self, data: bytes, media_type: str) -> Document:

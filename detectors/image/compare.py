@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from detectors.image import proof_loops as loops
 from detectors.image.geometry import Alignment
 from detectors.image.hashes import Grey
 
@@ -24,7 +25,6 @@ TEXTURE_MIN: Final = 7.0
 MATCH_MIN: Final = 0.65
 CLOSE_MIN: Final = 0.85
 SHADE_MAX: Final = 40.0
-_SHIFTS: Final = [(dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,18 +86,11 @@ def compare(accused: Grey, source: Grey, alignment: Alignment) -> Comparison:
     grid = (columns, rows)
     covered = _mean(inside[1:-1, 1:-1].astype(np.float32), grid)
     known = covered > 254.0
-    a = shown[:height, :width].astype(np.float32)
-    mean_a, spread_a = _moments(a, grid)
-    best = np.full((rows, columns), -1.0, np.float32)
-    wide = moved.astype(np.float32)
-    spread_s = mean_s = np.zeros((rows, columns), np.float32)
-    for dy, dx in _SHIFTS:
-        s = wide[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
-        mean_here, spread_here = _moments(s, grid)
-        cross = _mean(a * s, grid) - mean_a * mean_here
-        best = np.maximum(best, cross / (spread_a * spread_here + 4.0))
-        if (dy, dx) == (0, 0):
-            mean_s, spread_s = mean_here, spread_here
+    best, mean_a, spread_a, mean_s, spread_s = np.empty((5, rows, columns), np.float32)
+    loops.liken(
+        shown[:height, :width].astype(np.float32), moved.astype(np.float32), BLOCK, best, mean_a,
+        spread_a, mean_s, spread_s,
+    )  # fmt: skip
     textured = np.maximum(spread_a, spread_s) >= TEXTURE_MIN
     offset = np.median((mean_a - mean_s)[known]) if known.any() else 0.0
     even = np.abs(mean_a - mean_s - offset) < SHADE_MAX
@@ -110,17 +103,19 @@ def compare(accused: Grey, source: Grey, alignment: Alignment) -> Comparison:
     )  # fmt: skip
 
 
+def textured(grey: Grey) -> Blocks:
+    """Mark the blocks (rows, columns) of a small picture that have texture."""
+    rows, columns = grey.shape[0] // BLOCK, grey.shape[1] // BLOCK
+    blocks = grey[: rows * BLOCK, : columns * BLOCK].reshape(rows, BLOCK, columns, BLOCK)
+    return np.asarray(blocks.std(axis=(1, 3), dtype=np.float32) >= TEXTURE_MIN, np.bool_)
+
+
 def _soft(grey: Grey, sigma: float) -> Grey:
     return np.asarray(cv2.GaussianBlur(grey, (0, 0), max(0.7, min(sigma, 2.5))), np.uint8)
 
 
 def _mean(values: npt.NDArray[np.float32], grid: tuple[int, int]) -> F32:
     return np.asarray(cv2.resize(values, grid, interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _moments(values: F32, grid: tuple[int, int]) -> tuple[F32, F32]:
-    mean = _mean(values, grid)
-    return mean, np.sqrt((_mean(values * values, grid) - mean * mean).clip(0))
 
 
 def _hull(points: npt.NDArray[np.float32], rows: int, columns: int) -> Blocks:

@@ -1,11 +1,13 @@
 """Evidence that a person can be shown: which region of which picture, laid how over which other."""
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from detectors.image.compare import BLOCK
+from detectors.image.compare import BLOCK, textured
 from detectors.image.geometry import F64, apply
+from detectors.image.hashes import Grey
 from detectors.image.known import Known
 from detectors.image.nominate import Key
 from detectors.image.prints import Part
@@ -41,7 +43,7 @@ def evidence(key: Key, chosen: Verdict, source: Submitter, known: Known) -> dict
         "transform": [[round(float(v), 5) for v in row] for row in shares / shares[2, 2]],
         "turn_degrees": round(alignment.turn_degrees, 1),
         "scale": round(alignment.scale, 3),
-        "region": _region(found, ours, our_part.origin),
+        "region": region_of(found, ours, our_part.origin),
         "matched_region": _source_region(found, ours, theirs, their_part.origin),
         "features_agreeing": alignment.inliers,
         "blocks_compared": found.count,
@@ -73,6 +75,19 @@ def _bounds(found: Proof) -> tuple[int, int, int, int] | None:
     )  # fmt: skip
 
 
+def own_content(frame: Grey, region: Sequence[float] | None) -> tuple[int, float]:
+    """Count the blocks of a frame that have texture outside a region (shares), and their share."""
+    blocks = textured(frame)
+    total = int(blocks.sum())
+    if region is not None:
+        rows, columns = blocks.shape
+        left, top = round(region[0] * columns), round(region[1] * rows)
+        right, bottom = round(region[2] * columns), round(region[3] * rows)
+        blocks[top:bottom, left:right] = False
+    own = int(blocks.sum())
+    return own, own / max(total, 1)
+
+
 def _into_frame(part: Part, shape: tuple[int, ...], mirrored: bool) -> F64:
     """Map pixels of a part's small picture (flipped, where mirrored) to shares of its frame."""
     left, top, right, bottom = part.origin
@@ -82,7 +97,7 @@ def _into_frame(part: Part, shape: tuple[int, ...], mirrored: bool) -> F64:
     return np.asarray(place @ flip @ scale, np.float64)
 
 
-def _region(found: Proof, shape: tuple[int, ...], origin: Edges) -> list[float] | None:
+def region_of(found: Proof, shape: tuple[int, ...], origin: Edges) -> list[float] | None:
     """Return left, top, right, bottom of what matched in the accused frame, as shares."""
     box = _bounds(found)
     if box is None:

@@ -1,17 +1,18 @@
 """Local features as compact binary codes: SIFT keypoints with a 128-bit descriptor each.
 
-Keypoints and descriptors are SIFT's (Lowe 2004, IJCV 60); each of the 128 bins becomes one bit by its
-typical value, which loses almost nothing in matching at a thirty-second of the bytes. Mirroring and
+Keypoints and descriptors are SIFT's (``detectors.image.sift``); each of the 128 bins becomes one bit by
+its typical value, which loses almost nothing in matching at a thirty-second of the bytes. Mirroring and
 inversion permute the bins, so a mirrored or negative copy is compared without touching its pixels.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from detectors.image import sift
 from detectors.image.hashes import Grey
 
 F32: TypeAlias = npt.NDArray[np.float32]
@@ -21,8 +22,6 @@ I64: TypeAlias = npt.NDArray[np.int64]
 SIDE: Final = 384
 """Longer side in pixels at which features are sought."""
 FEATURES_MAX: Final = 200
-_DETECTED_MAX: Final = 420
-_CELLS: Final = 4
 BITS: Final = 128
 _CODE_BYTES: Final = 16
 _BINS: Final = np.arange(BITS).reshape(4, 4, 8)
@@ -110,27 +109,13 @@ def resized(grey: Grey, side: int) -> Grey:
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def described(grey: Grey) -> tuple[Grey, npt.NDArray[np.float32], F32, F32, F32]:
-    """Detect and describe: the small picture, descriptors (n, 128), points, sizes and angles."""
-    small = resized(grey, SIDE)
-    keypoints, descriptors = _SIFT.detectAndCompute(small, None)
-    if not keypoints or descriptors is None:
-        none = np.empty(0, np.float32)
-        return small, np.empty((0, BITS), np.float32), none.reshape(0, 2), none, none
-    points = np.array([k.pt for k in keypoints], np.float32)
-    sizes = np.array([k.size for k in keypoints], np.float32)
-    angles = np.deg2rad(np.array([k.angle for k in keypoints], np.float32))
-    strength = np.array([k.response for k in keypoints], np.float32)
-    kept = _spread(points, sizes, strength, small.shape)
-    return small, descriptors[kept], points[kept], sizes[kept], angles[kept]
-
-
 def features_of(grey: Grey) -> Features:
     """Find the features of a grey picture."""
-    small, descriptors, points, sizes, angles = described(grey)
+    small = resized(grey, SIDE)
+    found = sift.keypoints(small, FEATURES_MAX)
     return Features(
-        width=small.shape[1], height=small.shape[0], points=points.clip(0), sizes=sizes,
-        angles=angles, codes=binary(descriptors),
+        width=small.shape[1], height=small.shape[0], points=found.points, sizes=found.sizes,
+        angles=found.angles, codes=binary(found.descriptors),
     )  # fmt: skip
 
 
@@ -144,30 +129,4 @@ def binary(descriptors: F32) -> U8:
     return np.packbits(root > root.mean(axis=1, keepdims=True), axis=1)
 
 
-def _spread(points: F32, sizes: F32, strength: F32, shape: tuple[int, ...]) -> I64:
-    """Choose at most FEATURES_MAX, the strongest first but evenly over places and scales.
-
-    Every cell of a 4 × 4 grid gives its k-th strongest before any gives its (k + 1)-th, with half of
-    the places kept for the strongest anywhere: a sticker must not hide the rest of the picture.
-    """
-    order = np.lexsort((points[:, 1], points[:, 0], -strength))
-    if len(order) <= FEATURES_MAX:
-        return order
-    cell = (points[:, 1] * _CELLS / shape[0]).astype(np.int64) * _CELLS
-    cell += (points[:, 0] * _CELLS / shape[1]).astype(np.int64)
-    coarse = sizes > 6
-    group = cell * 2 + coarse
-    rank = np.empty(len(order), np.int64)
-    seen: dict[int, int] = {}
-    for i in order.tolist():
-        rank[i] = seen.get(int(group[i]), 0)
-        seen[int(group[i])] = int(rank[i]) + 1
-    strongest = order[: FEATURES_MAX // 2]
-    rest = order[FEATURES_MAX // 2 :]
-    even = rest[np.argsort(rank[rest], kind="stable")][: FEATURES_MAX - len(strongest)]
-    return np.concatenate([strongest, even])
-
-
-# The typed stubs of OpenCV 5 leave SIFT out.
-_SIFT: Final[Any] = cv2.SIFT_create(_DETECTED_MAX, 3, 0.03, 12.0, 1.6)  # type: ignore[attr-defined]
 cv2.setNumThreads(1)

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from detectors.image.features import F32, Features
+from detectors.image import proof_loops as loops
+from detectors.image.features import F32, I64, Features
 
 F64: TypeAlias = npt.NDArray[np.float64]
 
@@ -53,38 +54,29 @@ class Alignment:
         return float(np.degrees(np.arctan2(self.transform[1, 0], self.transform[0, 0])))
 
 
-def distances(accused: Features, source: Features) -> npt.NDArray[np.uint8]:
-    """Return the Hamming distances (n, m) of all pairs of codes."""
-    a = np.ascontiguousarray(accused.codes).view(np.uint64)
-    b = np.ascontiguousarray(source.codes).view(np.uint64)
-    far: npt.NDArray[np.uint8] = np.bitwise_count(a[:, None, 0] ^ b[None, :, 0])
-    far += np.bitwise_count(a[:, None, 1] ^ b[None, :, 1])
-    return far
-
-
-def _pairs(
-    accused: Features, source: Features
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def _pairs(accused: Features, source: Features) -> tuple[I64, I64]:
     """Match each feature with its nearest, both ways round, where the second is clearly farther."""
-    far = distances(accused, source)
-    found: set[tuple[int, int]] = set()
-    weight: dict[tuple[int, int], int] = {}
-    for table, flipped in ((far, False), (far.T, True)):
-        if table.shape[1] < 2:
+    ours, theirs = _words(accused), _words(source)
+    found = []
+    for one, other, flipped in ((ours, theirs, False), (theirs, ours, True)):
+        if len(other) < 2:
             continue
-        two = np.partition(table, 1, axis=1)[:, :2].astype(np.int64)
-        best = table.argmin(axis=1)
-        good = (two[:, 0] <= DISTANCE_MAX) & (two[:, 0] <= RATIO_MAX * two[:, 1])
-        for i in np.flatnonzero(good).tolist():
-            pair = (int(best[i]), i) if flipped else (i, int(best[i]))
-            found.add(pair)
-            weight[pair] = int(two[i, 0])
-    ranked = sorted(found, key=lambda pair: (weight[pair], pair))[:PAIRS_MAX]
-    if not ranked:
-        none = np.empty(0, np.intp)
-        return none, none
-    a, b = np.array(ranked, np.intp).T
-    return a, b
+        best, least, second = np.empty((3, len(one)), np.int64)
+        loops.two_nearest(one, other, best, least, second)
+        good = np.flatnonzero((least <= DISTANCE_MAX) & (least <= RATIO_MAX * second))
+        pair = (best[good], good) if flipped else (good, best[good])
+        found.append(np.stack([least[good], *pair]))
+    distance, a, b = np.concatenate(found, axis=1) if found else np.empty((3, 0), np.int64)
+    order = np.lexsort((b, a, distance))
+    a, b = a[order], b[order]
+    fresh = np.ones(len(a), np.bool_)
+    fresh[1:] = (a[1:] != a[:-1]) | (b[1:] != b[:-1])  # a pair that is found both ways is one
+    kept = np.flatnonzero(fresh)[:PAIRS_MAX]
+    return a[kept], b[kept]
+
+
+def _words(features: Features) -> npt.NDArray[np.uint64]:
+    return np.ascontiguousarray(features.codes).view(np.uint64)
 
 
 def align(accused: Features, source: Features) -> Alignment | None:
@@ -119,27 +111,12 @@ def align(accused: Features, source: Features) -> Alignment | None:
 
 
 def _consensus(
-    pa: F64, pb: F64, accused: Features, source: Features,
-    a: npt.NDArray[np.intp], b: npt.NDArray[np.intp],
-) -> npt.NDArray[np.bool_]:  # fmt: skip
+    pa: F64, pb: F64, accused: Features, source: Features, a: I64, b: I64
+) -> npt.NDArray[np.bool_]:
     """Return the pairs that agree with the best similarity said by a single pair."""
     grow = np.log2(accused.sizes[a] / source.sizes[b]).astype(np.float64)
     turn = (accused.angles[a] - source.angles[b]).astype(np.float64)
-    scale = np.exp2(grow)
-    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
-    dx, dy = pb[None, :, 0] - pb[:, None, 0], pb[None, :, 1] - pb[:, None, 1]
-    x = pa[:, None, 0] + cos[:, None] * dx - sin[:, None] * dy
-    y = pa[:, None, 1] + sin[:, None] * dx + cos[:, None] * dy
-    error = np.hypot(x - pa[None, :, 0], y - pa[None, :, 1])
-    lever = np.hypot(dx, dy) * scale[:, None]
-    bent = np.abs((turn[None] - turn[:, None] + np.pi) % (2 * np.pi) - np.pi)
-    agree = (
-        (error < 6 + 0.12 * lever)
-        & (np.abs(grow[None] - grow[:, None]) < _SCALE_SLACK)
-        & (bent < _ANGLE_SLACK)
-    )
-    found: npt.NDArray[np.bool_] = agree[agree.sum(axis=1).argmax()]
-    return found
+    return np.asarray(loops.consensus(pa, pb, grow, turn, _SCALE_SLACK, _ANGLE_SLACK))
 
 
 def _similarity(source: F64, target: F64) -> F64:
@@ -176,6 +153,8 @@ def _perspective(
     if kept.sum() < _HOMOGRAPHY_FROM:
         return transform, kept
     near = error < tolerance * 2.5
+    if near.sum() < kept.sum() * 1.05:
+        return transform, kept  # nearly all pairs agree as it is
     fitted, _ = cv2.findHomography(pb[near], pa[near], cv2.LMEDS)
     if fitted is None or not np.isfinite(fitted).all():
         return transform, kept
@@ -189,7 +168,7 @@ def _perspective(
     return np.asarray(refit, np.float64), bent
 
 
-def _distinct(a: npt.NDArray[np.intp], b: npt.NDArray[np.intp], pa: F64, pb: F64) -> int:
+def _distinct(a: I64, b: I64, pa: F64, pb: F64) -> int:
     """Count pairs by distinct places on both sides: one corner found twice is one."""
     spots_a = {(round(x / 3), round(y / 3)) for x, y in pa.tolist()}
     spots_b = {(round(x / 3), round(y / 3)) for x, y in pb.tolist()}

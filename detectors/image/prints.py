@@ -66,6 +66,11 @@ class Print:
         frame = self.parts[part].frame
         return any(p.page for p in self.parts if p.frame == frame and p.origin[2:] == (1.0, 1.0))
 
+    def frame_part(self, part: int) -> int:
+        """Return the part that is the whole frame in which the given part lies."""
+        frame = self.parts[part].frame
+        return next(i for i, p in enumerate(self.parts) if p.frame == frame)
+
     def slot(self, slot: int) -> tuple[int, views.Box]:
         """Say to which part and box the hash in that slot belongs."""
         for index, part in enumerate(self.parts):

@@ -31,7 +31,8 @@ class Proof:
     """A pair laid over each other. ``given`` marks blocks that the task handed out.
 
     ``page`` says that what is compared is a page; ``accused_page`` and ``source_page`` that the frame
-    around it is one.
+    around it is one. ``own_count`` blocks with texture, ``own_share`` of its frame's, lie outside what
+    the accused page shares with the source.
     """
 
     nominee: Nominee
@@ -43,6 +44,8 @@ class Proof:
     source_page: bool = False
     source_panel: bool = False
     source_part: int = 0
+    own_count: int = 0
+    own_share: float = 0.0
 
     @property
     def agreement(self) -> float:

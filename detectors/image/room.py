@@ -1,20 +1,23 @@
 """The image detector: fingerprints, nominations, proofs and the findings that hold."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 import polars as pl
 
 from detectors.image import lookalike, nominate, prints, proof, verdict, views
 from detectors.image.compare import Comparison
-from detectors.image.evidence import evidence
+from detectors.image.evidence import Edges, evidence, own_content, region_of
 from detectors.image.examples import examples
 from detectors.image.hashes import Grey
 from detectors.image.known import Known, references
 from detectors.image.nominate import Key, Nominee
 from detectors.image.prints import Print
+from detectors.image.proof import Proof
 from detectors.image.verdict import Verdict
-from detectors.image.vocabulary import Vocabulary, shipped
+from detectors.image.vocabulary import ASSET, Vocabulary, shipped
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
 from detectors.kit.order import Order
 from pipeline.model.errors import ContentError
@@ -27,6 +30,9 @@ EARLIEST_MAX: Final = 4
 """Beside these, so many of the earliest that have at least half of the best one's votes."""
 RECENT_MAX: Final = 64
 """Pictures just read that are kept, should the same bytes come again."""
+REGIONS_MAX: Final = 4
+"""Regions of one picture, each of another source, that are told."""
+APART_MAX: Final = 0.2
 PEERS_MAX: Final = 16
 """Submissions of a task, the earliest, that teach what varies among its honest pictures."""
 
@@ -39,12 +45,17 @@ class ImageDetector:
         self._recent: dict[str, tuple[Print, tuple[Grey, ...]]] = {}
         self.spec = DetectorSpec(
             name="image",
-            version=f"2+{self._vocabulary.digest[:8]}",
+            version=f"3+{self._vocabulary.digest[:8]}",
             consumes=frozenset({"contents", "tasks"}),
             reason_codes=frozenset(
                 {"image.near_duplicate", "image.region_reused", "image.same_scene"}
             ),
         )
+
+    def fitted(self, asset: Callable[[str], bytes | None]) -> "ImageDetector":
+        """Return the detector with the vocabulary that was trained here, where one was."""
+        made = asset(ASSET)
+        return self if made is None else _with_vocabulary(made)
 
     def fingerprint(self, batch: Batch) -> pl.DataFrame:
         """Remember hashes, words, features and a small picture, or why there are none."""
@@ -103,18 +114,16 @@ class ImageDetector:
                 continue
             handed_out = given.get(key[0], ())
             found = _verdicts(key, _best(nominees, order), known, list(handed_out), peers)
-            chosen = _chosen(found, order)
-            if chosen is None:
-                continue
-            source = order[chosen.proof.nominee.source[0]]
-            built.signal(
-                key[0],
-                chosen.reason_code,
-                strength=chosen.strength,
-                matched_submission_id=source.submission_id,
-                matched_worker_id=source.worker_id,
-                evidence=evidence(key, chosen, source, known),
-            )
+            for chosen in _by_region(found, key, known, order):
+                source = order[chosen.proof.nominee.source[0]]
+                built.signal(
+                    key[0],
+                    chosen.reason_code,
+                    strength=chosen.strength,
+                    matched_submission_id=source.submission_id,
+                    matched_worker_id=source.worker_id,
+                    evidence=evidence(key, chosen, source, known),
+                )
         for row in past.fingerprints(prints.UNREAD, batch.ids).iter_rows(named=True):
             code, _, why = row["value"].decode().partition(": ")
             built.abstain(row["submission_id"], code, why)
@@ -141,6 +150,11 @@ class ImageDetector:
             ]
         )
         return {key: found.get(key, []) for key in mine}
+
+
+@lru_cache(maxsize=4)
+def _with_vocabulary(data: bytes) -> ImageDetector:
+    return ImageDetector(Vocabulary.from_bytes(data))
 
 
 def _pictured(contents: pl.DataFrame) -> pl.DataFrame:
@@ -209,6 +223,8 @@ def _verdicts(
             continue
         if handed_out:
             proved = proof.without_given(proved, ours, handed_out)
+        if proved.accused_page:
+            proved = _with_own(proved, key, mine, known)
         taught = None
         if proved.page and proved.agreement >= verdict.PEERS_WORTH_ASKING:
             taught = lookalike.variable(proved, *peers.of(key, nominee))
@@ -221,6 +237,16 @@ def _verdicts(
     return list(found.values())
 
 
+def _with_own(proved: Proof, key: Key, mine: Print, known: Known) -> Proof:
+    """Tell how much the accused page shows beside what it shares with the source."""
+    part = proved.nominee.accused_part
+    frame = known.piece(key, mine.frame_part(part)).canvas
+    ours = known.piece(key, part)
+    region = region_of(proved, ours.canvas.shape, ours.part.origin)
+    count, share = own_content(frame, region)
+    return replace(proved, own_count=count, own_share=share)
+
+
 def _chosen(found: list[Verdict], order: Order) -> Verdict | None:
     """Of the strongest grade, name the earliest source: the first submitter is protected."""
     if not found:
@@ -230,7 +256,46 @@ def _chosen(found: list[Verdict], order: Order) -> Verdict | None:
     if grade < 2:
         best = max(v.rank[1] for v in alike)
         alike = [v for v in alike if v.rank[1] >= best - 0.1]
-    return min(alike, key=lambda v: (order[v.proof.nominee.source[0]].rank, v.proof.nominee.source))
+    return min(alike, key=lambda v: _seniority(v, order))
+
+
+def _by_region(found: list[Verdict], key: Key, known: Known, order: Order) -> list[Verdict]:
+    """Choose one source; of a collage, one for each region that is surely somebody's."""
+    first = _chosen(found, order)
+    if first is None:
+        return []
+    chosen = [first]
+    taken = [_place(first, key, known)]
+    if first.strength >= verdict.SURE_STRENGTH:
+        for other in sorted(found, key=lambda v: _seniority(v, order)):
+            place = _place(other, key, known)
+            apart = all(_overlap(place, before) < APART_MAX for before in taken)
+            if other.strength >= verdict.SURE_STRENGTH and apart and len(chosen) < REGIONS_MAX:
+                chosen.append(other)
+                taken.append(place)
+    return chosen
+
+
+def _seniority(judged: Verdict, order: Order) -> tuple[object, Key]:
+    source = judged.proof.nominee.source
+    return (order[source[0]].rank, source)
+
+
+def _place(judged: Verdict, key: Key, known: Known) -> Edges:
+    """Return frame, left, top, right and bottom of what matched in the accused."""
+    piece = known.piece(key, judged.proof.nominee.accused_part)
+    region = region_of(judged.proof, piece.canvas.shape, piece.part.origin)
+    left, top, right, bottom = region or (0.0, 0.0, 1.0, 1.0)
+    # Frames lie side by side, so that regions of two frames never meet.
+    return (left + 2 * piece.part.frame, top, right + 2 * piece.part.frame, bottom)
+
+
+def _overlap(one: Edges, other: Edges) -> float:
+    """Return the share of the smaller region that lies in the other."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    least = min((e[2] - e[0]) * (e[3] - e[1]) for e in (one, other))
+    return max(0.0, wide) * max(0.0, high) / max(least, 1e-9)
 
 
 class _Peers:

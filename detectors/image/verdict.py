@@ -10,6 +10,7 @@ from typing import Final
 from detectors.image.lookalike import PEERS_MIN, VARIABLE_FIRM, Variable
 from detectors.image.proof import Proof, inliers_outside
 
+SURE_STRENGTH: Final = 0.5
 INLIERS_MIN: Final = 8
 COUNT_MIN: Final = 12
 SURE_AGREEMENT: Final = 0.8
@@ -33,6 +34,9 @@ SCENE_AGREEMENT: Final = 0.22
 SCENE_STRENGTH: Final = 0.2
 SHOWN_ON_BOTH_MAX: Final = 0.4
 GIVEN_SHARE_MAX: Final = 0.3
+OWN_COUNT_MAX: Final = 50
+OWN_SHARE_MAX: Final = 0.3
+"""A page with more of its own around what it shares shows that thing, as everybody may."""
 WHOLE_SHARE: Final = 0.7
 PEERS_WORTH_ASKING: Final = 0.55
 """Agreement of a page from which its task's other submitters are asked what varies."""
@@ -68,6 +72,8 @@ def judge(proof: Proof, variable: Variable | None) -> Verdict | None:
         strength = _photo_strength(proof, inliers, hashed=hashed)
         if _shown_on_both(proof) or proof.given.mean() >= GIVEN_SHARE_MAX:
             strength = min(strength, SHOWN_ON_BOTH_MAX)
+    if proof.own_count > OWN_COUNT_MAX and proof.own_share > OWN_SHARE_MAX:
+        strength = min(strength, SHOWN_ON_BOTH_MAX)
     if strength > 0:
         return Verdict(reason_code=_code(proof), strength=strength, proof=proof, variable=variable)
     if _is_scene(proof, inliers):

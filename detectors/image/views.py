@@ -1,6 +1,6 @@
 """Which pictures a file holds, and which parts of a picture are pictures of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -49,24 +49,39 @@ def is_picture(media_type: str | None) -> bool:
     return bool(media_type) and (str(media_type).startswith("image/") or media_type in DOCUMENTS)
 
 
-def frames_of(data: bytes, media_type: str, decoder: Decoder) -> Iterator[Picture]:
-    """Decode the frames of a picture, or the pictures embedded in a document.
+def frames_of(
+    data: bytes, media_type: str, decoder: Decoder, *, side_max: int = SIDE_MAX, grey: bool = True
+) -> Iterator[Picture]:
+    """Decode the frames of a picture, or the pictures embedded in a document; as luma, or as RGB.
 
     Raises ``ContentError`` where the file itself cannot be looked at; an embedded picture that
     cannot is passed over, since the document's reader showed it no better.
     """
     if media_type not in DOCUMENTS:
-        yield from decoder.pictures(data, side_max=SIDE_MAX, frames_max=FRAMES_MAX)
+        yield from decoder.pictures(data, side_max=side_max, frames_max=FRAMES_MAX, grey=grey)
         return
     for embedded in decoder.document(data, media_type).pictures[:EMBEDDED_MAX]:
         try:
-            yield from decoder.pictures(embedded, side_max=SIDE_MAX, frames_max=1)
+            yield from decoder.pictures(embedded, side_max=side_max, frames_max=1, grey=grey)
+        except ContentError:
+            continue
+
+
+def greys(files: Iterable[bytes], decoder: Decoder) -> Iterator[Grey]:
+    """Decode the first frame of every file that is a picture and can be read."""
+    for data in files:
+        try:
+            yield from map(
+                to_grey, decoder.pictures(data, side_max=SIDE_MAX, frames_max=1, grey=True)
+            )
         except ContentError:
             continue
 
 
 def to_grey(picture: Picture) -> Grey:
-    """Turn RGB into luma (BT.601)."""
+    """Return the luma (BT.601) of a frame, which a decoder was asked for or which is made of RGB."""
+    if picture.pixels.ndim == 2:
+        return picture.pixels
     return np.asarray(cv2.cvtColor(picture.pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from detectors.image import proof_loops as loops
 from detectors.image.features import U8, features_of
 from detectors.image.hashes import Grey
 
@@ -23,6 +24,8 @@ Words: TypeAlias = npt.NDArray[np.uint64]
 CENTRES: Final = 1024
 HALF_BITS: Final = 64
 FILE: Final = "vocabulary.bin"
+ASSET: Final = "image.vocabulary"
+"""Under this name a house keeps a vocabulary of its own."""
 _MAGIC: Final = b"BGV2"
 FEATURES_NEEDED: Final = 20 * CENTRES
 
@@ -64,22 +67,14 @@ class Vocabulary:
         if not len(codes):
             return np.empty((0, 1 if choices == 1 else 3), np.uint64)
         halves = np.ascontiguousarray(codes).view("<u8")
-        near = []
+        near = np.empty((2, len(codes), 2), np.int64)
         for half in range(2):
-            far = np.bitwise_count(halves[:, half, None] ^ self._tables[half][None])
-            near.append(_two_least(far) if choices > 1 else far.argmin(axis=1)[:, None])
+            loops.two_centres(np.ascontiguousarray(halves[:, half]), self._tables[half], near[half])
         first, second = (part.astype(np.uint64) for part in near)
         pairs = [(0, 0)] if choices == 1 else [(0, 0), (0, 1), (1, 0)]
         ten = np.uint64(10)
         made = [self._prefix | (first[:, i] << ten) | second[:, j] for i, j in pairs]
         return np.stack(made, axis=1)
-
-
-def _two_least(far: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-    best = far.argmin(axis=1)
-    rest = far.copy()
-    rest[np.arange(len(far)), best] = 255
-    return np.stack([best, rest.argmin(axis=1)], axis=1)
 
 
 @cache

@@ -66,6 +66,7 @@ def _answer(
                     limits,
                     side_max=question["side_max"],
                     frames_max=question["frames_max"],
+                    grey=question["grey"],
                 )
                 sizes = [[f.width, f.height, f.scale, f.frame_index] for f in shown]
                 return {"frames": sizes}, [f.pixels for f in shown]

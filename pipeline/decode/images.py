@@ -37,7 +37,7 @@ _BOMBS: Final = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One decoded frame: ``pixels`` are height × width × 3 bytes, upright RGB."""
+    """One decoded frame, upright: ``pixels`` are height × width × 3 bytes RGB, or × 1 luma."""
 
     pixels: bytes
     width: int
@@ -71,7 +71,7 @@ def probe_picture(data: bytes, limits: Limits) -> Facts:
 
 
 def decode_picture(
-    data: bytes, limits: Limits, *, side_max: int, frames_max: int
+    data: bytes, limits: Limits, *, side_max: int, frames_max: int, grey: bool = False
 ) -> tuple[Frame, ...]:
     """Decode at most ``frames_max`` frames, spread evenly, the first always among them."""
     if not 1 <= side_max <= limits.side_max or frames_max < 1:
@@ -82,7 +82,7 @@ def decode_picture(
         if facts.width * facts.height * len(wanted) > limits.pixels_total_max:
             wanted = wanted[: max(1, limits.pixels_total_max // (facts.width * facts.height))]
         try:
-            return tuple(_frame(opened, index, side_max, limits) for index in wanted)
+            return tuple(_frame(opened, index, side_max, limits, grey=grey) for index in wanted)
         except _BOMBS as error:
             raise too_large(str(error)) from error
         except BAD_BYTES as error:
@@ -162,25 +162,23 @@ def _orientation(image: Image.Image) -> int:
     return value if value in _UPRIGHT else 1
 
 
-def _frame(opened: _Opened, index: int, side_max: int, limits: Limits) -> Frame:
+def _frame(opened: _Opened, index: int, side_max: int, limits: Limits, *, grey: bool) -> Frame:
     image = opened.image
     if index:
         image.seek(index)
     longer_full = max(image.size)
     if image.size[0] * image.size[1] > limits.pixels_max:
         raise too_large(f"frame {index} has more than {limits.pixels_max} pixels")
-    if longer_full > side_max:
-        image.draft("RGB", (side_max, side_max))
+    shrink = min(1.0, side_max / longer_full)
+    wanted = [max(1, round(side * shrink)) for side in image.size]
+    # Of a JPEG no more is decoded than is wanted; both its sides are told, or the shorter would decide.
+    image.draft("L" if grey else "RGB", (wanted[0], wanted[1]))
     image.load()
-    small = image
-    if max(small.size) > side_max:
-        small = to_rgb(small) if small.mode not in ("RGB", "L") else small
-        longer = max(small.size)
-        small = small.resize(
-            [max(1, round(side * side_max / longer)) for side in small.size],
-            Image.Resampling.HAMMING,
-        )
-    small = to_rgb(small)
+    small = image if image.mode in ("RGB", "L") else to_rgb(image)
+    small = small.convert("L") if grey else small
+    if small.size != tuple(wanted):
+        small = small.resize(wanted, Image.Resampling.HAMMING)
+    small = small if grey else to_rgb(small)
     if opened.orientation != 1:
         small = small.transpose(_UPRIGHT[opened.orientation])
     width, height = small.size

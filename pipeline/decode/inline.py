@@ -37,13 +37,18 @@ class InlineDecoder:
             frame_count=found.frame_count,
         )
 
-    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
+    def pictures(
+        self, data: bytes, *, side_max: int, frames_max: int = 8, grey: bool = False
+    ) -> tuple[Picture, ...]:
         """Decode at a reduced scale whose longer side is at most ``side_max`` pixels."""
         shapes.check_ask(side_max, frames_max, self._limits)
         with _quietly():
-            shown = looking.pictures(data, self._limits, side_max=side_max, frames_max=frames_max)
+            shown = looking.pictures(
+                data, self._limits, side_max=side_max, frames_max=frames_max, grey=grey
+            )
         return tuple(
-            shapes.picture(f.pixels, f.width, f.height, f.scale, f.frame_index) for f in shown
+            shapes.picture(f.pixels, f.width, f.height, f.scale, f.frame_index, grey=grey)
+            for f in shown
         )
 
     def document(self, data: bytes, media_type: str) -> Document:

@@ -31,10 +31,12 @@ def probe(data: bytes, claim: str | None, limits: Limits) -> Facts | str:
     return kind
 
 
-def pictures(data: bytes, limits: Limits, *, side_max: int, frames_max: int) -> tuple[Frame, ...]:
+def pictures(
+    data: bytes, limits: Limits, *, side_max: int, frames_max: int, grey: bool = False
+) -> tuple[Frame, ...]:
     """Decode frames of a picture, at most ``side_max`` pixels on the longer side."""
     check_size(data, limits)
-    return decode_picture(data, limits, side_max=side_max, frames_max=frames_max)
+    return decode_picture(data, limits, side_max=side_max, frames_max=frames_max, grey=grey)
 
 
 def document(data: bytes, limits: Limits) -> Contents:

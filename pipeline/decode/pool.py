@@ -178,16 +178,21 @@ class PooledDecoder:
             kind = str(facts["media_type"])
         return Probe(media_type=kind, width=width, height=height, frame_count=count)
 
-    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
+    def pictures(
+        self, data: bytes, *, side_max: int, frames_max: int = 8, grey: bool = False
+    ) -> tuple[Picture, ...]:
         """Decode at a reduced scale whose longer side is at most ``side_max`` pixels."""
         shapes.check_ask(side_max, frames_max, self._limits)
-        question = {"ask": "pictures", "side_max": side_max, "frames_max": frames_max}
+        question = {
+            "ask": "pictures", "side_max": side_max, "frames_max": frames_max, "grey": grey,
+        }  # fmt: skip
         head, body = self._ask(question, data)
         shown, at = [], 0
         with _well_formed():
             for width, height, scale, index in head["frames"]:
-                size = width * height * 3
-                shown.append(shapes.picture(body[at : at + size], width, height, scale, index))
+                size = width * height * (1 if grey else 3)
+                part = body[at : at + size]
+                shown.append(shapes.picture(part, width, height, scale, index, grey=grey))
                 at += size
         return tuple(shown)
 

@@ -13,8 +13,10 @@ def check_ask(side_max: int, frames_max: int, limits: Limits) -> None:
 
 
 def picture(
-    pixels: bytes | memoryview, width: int, height: int, scale: float, frame_index: int
-) -> Picture:
-    """View ``pixels`` (height × width × 3 bytes) as an array without copying."""
-    array = np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+    pixels: bytes | memoryview, width: int, height: int, scale: float, frame_index: int,
+    *, grey: bool = False,
+) -> Picture:  # fmt: skip
+    """View ``pixels`` (height × width × 3 bytes, or × 1 where ``grey``) as an array without copying."""
+    shape = (height, width) if grey else (height, width, 3)
+    array = np.frombuffer(pixels, np.uint8).reshape(shape)
     return Picture(pixels=array, scale=scale, frame_index=frame_index)

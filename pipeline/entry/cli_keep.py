@@ -144,6 +144,31 @@ def train_trajectory(
     people.print(f"fitted {', '.join(names) or 'nothing'}; {changed} assessments changed")
 
 
+@train.command("pictures")
+def train_pictures(
+    folder: Annotated[
+        Path | None, typer.Argument(help="folder of pictures; by default what was handed in")
+    ] = None,
+    shipped: Annotated[bool, typer.Option("--shipped", help="go back to what ships")] = False,
+    home: Home = None,
+) -> None:
+    """Train the words that pictures are looked up by; every picture is then read and judged anew."""
+    from pipeline.line import judge, keep_vocabulary, learn_pictures
+
+    if folder is not None and (shipped or not folder.is_dir()):
+        raise UsageError("train.folder", "name a folder of pictures, or --shipped, or neither")
+    with house(home) as opened:
+        if shipped:
+            from detectors.image import vocabulary
+
+            keep_vocabulary(opened, vocabulary.shipped().to_bytes())
+            digest = vocabulary.shipped().digest
+        else:
+            digest = learn_pictures(opened, folder)
+        changed = judge(opened)
+    people.print(f"vocabulary {digest[:16]}; {changed} assessments changed")
+
+
 @flows.callback()
 def schedules() -> None:
     """Schedules: register the deployments on Prefect."""

@@ -1,4 +1,4 @@
-"""Evidence that is better looked at than read: sessions, clusters, copied text, as SVG and HTML."""
+"""Evidence better looked at than read: sessions, clusters, copied text and pictures, as SVG, HTML."""
 
 import html
 import re
@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
+import polars as pl
+
+from pipeline.model.errors import ContentError
 
 if TYPE_CHECKING:
     from pipeline.bootstrap import House
@@ -40,6 +43,9 @@ def _drawn(opened: "House", row: dict[str, Any]) -> tuple[str, str] | None:
         return "svg", cluster_svg(evidence["cluster"])
     if family == "text" and row["matched_submission_id"]:
         return "html", _texts(opened, row, evidence)
+    if family == "image" and row["matched_submission_id"]:
+        page = _overlaid(opened, row, evidence)
+        return None if page is None else ("html", page)
     return None
 
 
@@ -72,6 +78,32 @@ def _texts(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> st
         "body{display:flex;gap:2rem;font:16px/1.6 system-ui;margin:2rem}section{flex:1}"
         f"mark{{background:#ffe08a}}p{{white-space:pre-wrap}}</style>{columns}"
     )
+
+
+def _overlaid(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> str | None:
+    """Lay the two pictures over each other; None where one of them is not there any more."""
+    from detectors.image import overlay
+
+    ids = (row["submission_id"], row["matched_submission_id"])
+    at = (evidence["content_index"], evidence["matched_content_index"])
+    frames = (evidence["frame"], evidence["matched_frame"])
+    contents = opened.known.contents(list(ids))
+    shown = []
+    for sid, index, frame in zip(ids, at, frames, strict=True):
+        file = contents.filter(
+            (pl.col("submission_id") == sid) & (pl.col("content_index") == index)
+        ).to_dicts()
+        if not file:
+            return None
+        try:
+            data = opened.known.blob(file[0]["digest"])
+        except ContentError:
+            return None
+        pixels = overlay.shown(data, file[0]["media_type"], frame, opened.decoder)
+        if pixels is None:
+            return None
+        shown.append(pixels)
+    return overlay.page(shown[0], shown[1], evidence, ids)
 
 
 def _marked(text: str, spans: list[dict[str, Any]], start: str, end: str) -> str:

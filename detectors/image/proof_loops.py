@@ -1,0 +1,143 @@
+"""The compiled loops of proof: matching codes, agreeing on a similarity, comparing blocks, centres."""
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from numba import njit, types
+from numba.extending import intrinsic
+
+F32 = npt.NDArray[np.float32]
+F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+Blocks = npt.NDArray[np.bool_]
+
+_FAR: Final = 256
+
+
+def _count_bits(typingctx: Any, word: Any) -> Any:
+    """Count the bits of a uint64 by the processor's own instruction."""
+
+    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.uint64(types.uint64), build
+
+
+_popcount: Any = intrinsic(_count_bits)
+
+
+@njit(cache=True, nogil=True)
+def two_nearest(ours: U64, theirs: U64, best: I64, least: I64, second: I64) -> None:
+    """Find for each code (n, 2) the nearest of ``theirs`` (m, 2), its distance and the second's.
+
+    Of equally near codes the first is taken; where there is no second, its distance is 256.
+    """
+    for i in range(len(ours)):
+        one = two = np.int64(_FAR)
+        at = 0
+        first, last = ours[i, 0], ours[i, 1]
+        for j in range(len(theirs)):
+            far = np.int64(_popcount(first ^ theirs[j, 0]) + _popcount(last ^ theirs[j, 1]))
+            if far < one:
+                one, two, at = far, one, j
+            elif far < two:
+                two = far
+        best[i], least[i], second[i] = at, one, two
+
+
+@njit(cache=True, nogil=True)
+def two_centres(codes: U64, centres: U64, near: I64) -> None:
+    """Find for each 64-bit code (n,) the nearest and the second-nearest centre, in ``near`` (n, 2)."""
+    for i in range(len(codes)):
+        one = two = np.int64(_FAR)
+        at = after = 0
+        code = codes[i]
+        for j in range(len(centres)):
+            far = np.int64(_popcount(code ^ centres[j]))
+            if far < one:
+                one, two, at, after = far, one, j, at
+            elif far < two:
+                two, after = far, j
+        near[i, 0], near[i, 1] = at, after
+
+
+@njit(cache=True, nogil=True)
+def consensus(
+    ours: F64, theirs: F64, grow: F64, turn: F64, scale_slack: float, angle_slack: float
+) -> Blocks:
+    """Mark the pairs that agree with the best similarity said by one pair.
+
+    ``ours`` and ``theirs`` (n, 2) are places; ``grow`` (n,) the log₂ of how sizes change and ``turn``
+    (n,) how angles do, in radians. Of equally good similarities the first is taken.
+    """
+    n = len(ours)
+    best = np.zeros(n, np.bool_)
+    mine = np.empty(n, np.bool_)
+    most = 0
+    for i in range(n):
+        scale = 2.0 ** grow[i]
+        cos, sin = scale * np.cos(turn[i]), scale * np.sin(turn[i])
+        count = 0
+        for j in range(n):
+            mine[j] = False
+            if abs(grow[j] - grow[i]) >= scale_slack:
+                continue
+            bent = (turn[j] - turn[i] + np.pi) % (2 * np.pi) - np.pi
+            if abs(bent) >= angle_slack:
+                continue
+            dx, dy = theirs[j, 0] - theirs[i, 0], theirs[j, 1] - theirs[i, 1]
+            x = ours[i, 0] + cos * dx - sin * dy - ours[j, 0]
+            y = ours[i, 1] + sin * dx + cos * dy - ours[j, 1]
+            if np.sqrt(x * x + y * y) < 6 + 0.12 * scale * np.sqrt(dx * dx + dy * dy):
+                mine[j] = True
+                count += 1
+        if count > most:
+            most = count
+            best[:] = mine
+    return best
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def liken(
+    ours: F32, wide: F32, side: int, likeness: F32, mean_a: F32, spread_a: F32, mean_s: F32,
+    spread_s: F32,
+) -> None:  # fmt: skip
+    """Correlate every ``side`` × ``side`` block with the source, the best of nine shifts.
+
+    ``ours`` (rows · side, columns · side) is the accused; ``wide`` the source laid over it, with one
+    pixel more on every side. Fills, by block, the correlation and both pictures' means and deviations.
+    """
+    rows, columns = likeness.shape
+    count = np.float32(side * side)
+    for r in range(rows):
+        for c in range(columns):
+            top, left = r * side, c * side
+            total, square = np.float32(0), np.float32(0)
+            for i in range(side):
+                for j in range(side):
+                    v = ours[top + i, left + j]
+                    total += v
+                    square += v * v
+            mean = total / count
+            spread = np.sqrt(max(square / count - mean * mean, np.float32(0)))
+            mean_a[r, c], spread_a[r, c] = mean, spread
+            best = np.float32(-1)
+            for dy in range(3):
+                for dx in range(3):
+                    s_total, s_square = np.float32(0), np.float32(0)
+                    cross = np.float32(0)
+                    for i in range(side):
+                        for j in range(side):
+                            s = wide[top + dy + i, left + dx + j]
+                            s_total += s
+                            s_square += s * s
+                            cross += s * ours[top + i, left + j]
+                    s_mean = s_total / count
+                    s_spread = np.sqrt(max(s_square / count - s_mean * s_mean, np.float32(0)))
+                    alike = (cross / count - mean * s_mean) / (spread * s_spread + np.float32(4))
+                    best = max(best, alike)
+                    if dy == 1 and dx == 1:
+                        mean_s[r, c], spread_s[r, c] = s_mean, s_spread
+            likeness[r, c] = best
