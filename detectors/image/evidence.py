@@ -1,7 +1,7 @@
 """Evidence that a person can be shown: which region of which picture, laid how over which other."""
 
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Iterable
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 
@@ -10,11 +10,13 @@ from detectors.image.geometry import F64, apply
 from detectors.image.hashes import Grey
 from detectors.image.known import Known
 from detectors.image.nominate import Key
-from detectors.image.prints import Part
+from detectors.image.prints import Part, narrow_share
 from detectors.image.proof import Proof
 from detectors.image.verdict import Verdict
 from detectors.kit.order import Submitter
 
+OWN_GROUND_MIN: Final = 0.4
+"""Share of a page around a picture that a narrow range of greys fills."""
 Edges: TypeAlias = tuple[float, float, float, float]
 """Left, top, right, bottom."""
 
@@ -75,15 +77,21 @@ def _bounds(found: Proof) -> tuple[int, int, int, int] | None:
     )  # fmt: skip
 
 
-def own_content(frame: Grey, region: Sequence[float] | None) -> tuple[int, float]:
-    """Count the blocks of a frame that have texture outside a region (shares), and their share."""
-    blocks = textured(frame)
+def own_content(frame: Grey, shared: Edges, panels: Iterable[Edges]) -> tuple[int, float]:
+    """Count a page's blocks with texture outside what it shares (shares), and their share of all.
+
+    ``panels`` do not count, nor does anything where the rest is no page: the other cells of a
+    collage are no screen's own.
+    """
+    blocks, rest = textured(frame), np.ones(frame.shape, np.bool_)
     total = int(blocks.sum())
-    if region is not None:
-        rows, columns = blocks.shape
-        left, top = round(region[0] * columns), round(region[1] * rows)
-        right, bottom = round(region[2] * columns), round(region[3] * rows)
-        blocks[top:bottom, left:right] = False
+    for left, top, right, bottom in (shared, *panels):
+        for mask in (blocks, rest):
+            height, width = mask.shape
+            rows = slice(round(top * height), round(bottom * height))
+            mask[rows, round(left * width) : round(right * width)] = False
+    if not rest.any() or narrow_share(frame[rest]) < OWN_GROUND_MIN:
+        return 0, 0.0
     own = int(blocks.sum())
     return own, own / max(total, 1)
 
@@ -97,7 +105,7 @@ def _into_frame(part: Part, shape: tuple[int, ...], mirrored: bool) -> F64:
     return np.asarray(place @ flip @ scale, np.float64)
 
 
-def region_of(found: Proof, shape: tuple[int, ...], origin: Edges) -> list[float] | None:
+def region_of(found: Proof, shape: tuple[int, ...], origin: Edges) -> Edges | None:
     """Return left, top, right, bottom of what matched in the accused frame, as shares."""
     box = _bounds(found)
     if box is None:
@@ -110,7 +118,7 @@ def region_of(found: Proof, shape: tuple[int, ...], origin: Edges) -> list[float
 
 def _source_region(
     found: Proof, shape: tuple[int, ...], source_shape: tuple[int, ...], origin: Edges
-) -> list[float] | None:
+) -> Edges | None:
     """Return the same region's bounds in the source frame, as shares."""
     box = _bounds(found)
     if box is None:
@@ -122,11 +130,13 @@ def _source_region(
     return _shares((low[0], low[1], high[0], high[1]), source_shape, origin)
 
 
-def _shares(box: Edges, shape: tuple[int, ...], origin: Edges) -> list[float]:
-    left, top, right, bottom = box
-    sides = (left / shape[1], top / shape[0], right / shape[1], bottom / shape[0])
-    inside = [min(1.0, max(0.0, float(side))) for side in sides]
+def _shares(box: Edges, shape: tuple[int, ...], origin: Edges) -> Edges:
+    """Turn pixels of a part's small picture into shares of its frame."""
+    left, top, right, bottom = (
+        min(1.0, max(0.0, float(edge) / shape[1 - i % 2])) for i, edge in enumerate(box)
+    )
     wide, high = origin[2] - origin[0], origin[3] - origin[1]
-    return [
-        round(origin[i % 2] + side * (high if i % 2 else wide), 4) for i, side in enumerate(inside)
-    ]
+    return (
+        round(origin[0] + left * wide, 4), round(origin[1] + top * high, 4),
+        round(origin[0] + right * wide, 4), round(origin[1] + bottom * high, 4),
+    )  # fmt: skip

@@ -22,6 +22,8 @@ Key: TypeAlias = tuple[str, int]
 NEAR: Final = 31
 """PDQ's own bound for "the same picture"; no false match among millions of unrelated pairs."""
 VOTES_MIN: Final = 3
+HASH_WEIGHT: Final = 1_000
+"""A near hash outweighs any number of words: it speaks of the whole picture."""
 DF_MAX: Final = 5_000
 POSTINGS_MAX: Final = 4_000_000
 NEIGHBOURS_MAX: Final = 1_000_000
@@ -33,6 +35,7 @@ MODES: Final = ("upright", "mirrored", "inverted")
 class Nominee:
     """A picture to prove against: how it came up, and in which mode it should be compared.
 
+    ``weight`` ranks nominees: votes of rare words count more than those of an app's or gallery's own.
     ``orientation`` (0 to 7, or −1 for words) and ``slots`` name the hashes that met.
     """
 
@@ -44,6 +47,7 @@ class Nominee:
     orientation: int = -1
     slots: tuple[int, int] = (0, 0)
     distance: int = 256
+    weight: float = 0.0
 
 
 _REFLECTED: Final = (False, True, True, False, True, False, False, True)
@@ -73,6 +77,7 @@ def by_hash(prints: Mapping[Key, Print], past: Past) -> dict[Key, list[Nominee]]
             source=(sid, index), mode=mode, votes=256 - distance, source_part=-1,
             accused_part=prints[key].slot(own_slot)[0], distance=distance,
             orientation=0 if negative else orientation, slots=(own_slot, slot),
+            weight=float(HASH_WEIGHT - distance),
         )  # fmt: skip
         found[key].append(nominee)
     return found
@@ -98,6 +103,7 @@ def by_words(
                     source=(row["submission_id"], row["content_index"]),
                     mode=MODES[row["mode"]], votes=row["votes"],
                     accused_part=row["part"], source_part=row["other_part"],
+                    weight=row["weight"],
                 )
             )  # fmt: skip
     return found
@@ -134,8 +140,9 @@ def _votes(
     named = pl.DataFrame({"picture": range(len(owners)), "owner": owners}).cast(
         {"picture": pl.Int32}
     )
+    rare = pl.len().over("key").cast(pl.Float64).log(2).add(1).pow(-1).alias("rare")
     met = (
-        asked.join(hits, on="key")
+        asked.join(hits.with_columns(rare), on="key")
         .join(named, on="picture")
         .filter(pl.col("owner") != pl.col("submission_id"))
         .with_columns(
@@ -157,14 +164,16 @@ def _votes(
         .agg(
             pl.min_horizontal(
                 pl.col("feature").n_unique(), pl.col("other_feature").n_unique()
-            ).alias("votes")
+            ).alias("votes"),
+            pl.col("rare").mean(),
         )
+        .with_columns((pl.col("votes") * pl.col("rare")).round(6).alias("weight"))
         for shift in (0, 4)
     ]
     return (
         pl.concat(counted)
         .group_by(pair)
-        .agg(pl.col("votes").max().cast(pl.Int64))
+        .agg(pl.col("votes").max().cast(pl.Int64), pl.col("weight").max())
         .filter(pl.col("votes") >= votes_min)
         .sort(["picture", "votes", *pair[1:]], descending=[False, True, *[False] * 5])
     )
@@ -178,10 +187,10 @@ def merged(parts: Iterable[Mapping[Key, list[Nominee]]]) -> dict[Key, list[Nomin
             mine = best.setdefault(key, {})
             for nominee in nominees:
                 name = (nominee.source, nominee.mode, nominee.accused_part, nominee.source_part)
-                if name not in mine or nominee.votes > mine[name].votes:
+                if name not in mine or nominee.weight > mine[name].weight:
                     mine[name] = nominee
     order = {
-        key: sorted(mine.values(), key=lambda n: (-n.votes, n.source, n.mode, n.source_part))
+        key: sorted(mine.values(), key=lambda n: (-n.weight, n.source, n.mode, n.source_part))
         for key, mine in best.items()
     }
     return order

@@ -118,8 +118,13 @@ def _part(grey: Grey, side: int) -> tuple[Part, Grey]:
 
 def is_page(canvas: Grey) -> bool:
     """Say whether twelve neighbouring grey levels fill more than PAGE_SHARE of the picture."""
-    share = np.bincount(canvas.ravel() // 4, minlength=_PAGE_BINS) / canvas.size
-    return bool(np.convolve(share, [1, 1, 1], "same").max() >= PAGE_SHARE)
+    return narrow_share(canvas) >= PAGE_SHARE
+
+
+def narrow_share(pixels: Grey) -> float:
+    """Return the largest share of the pixels that twelve neighbouring grey levels hold."""
+    share = np.bincount(pixels.ravel() // 4, minlength=_PAGE_BINS) / pixels.size
+    return float(np.convolve(share, [1, 1, 1], "same").max())
 
 
 def pack(made: Print) -> bytes:

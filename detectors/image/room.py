@@ -23,13 +23,14 @@ from detectors.kit.order import Order
 from pipeline.model.errors import ContentError
 from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past
 
-SOURCES_MAX: Final = 12
-"""Pictures proved against, of those nominated: the best by votes."""
+SOURCES_MAX: Final = 16
+"""Pictures proved against, of those nominated: the best by weight."""
 OWN_VOTES_MIN: Final = 20
 EARLIEST_MAX: Final = 4
 """Beside these, so many of the earliest that have at least half of the best one's votes."""
 RECENT_MAX: Final = 64
 """Pictures just read that are kept, should the same bytes come again."""
+WHOLE: Final[Edges] = (0.0, 0.0, 1.0, 1.0)
 REGIONS_MAX: Final = 4
 """Regions of one picture, each of another source, that are told."""
 APART_MAX: Final = 0.2
@@ -188,11 +189,11 @@ def _best(nominees: list[Nominee], order: Order) -> list[Nominee]:
 
     In a long family of re-uploads the first may have fewer votes than its copies have of each other.
     """
-    votes: dict[Key, int] = {}
+    weights: dict[Key, float] = {}
     for nominee in nominees:
-        votes[nominee.source] = max(votes.get(nominee.source, 0), nominee.votes)
-    ranked = sorted(votes, key=lambda source: (-votes[source], source))
-    good = [source for source in ranked if 2 * votes[source] >= votes[ranked[0]]]
+        weights[nominee.source] = max(weights.get(nominee.source, 0.0), nominee.weight)
+    ranked = sorted(weights, key=lambda source: (-weights[source], source))
+    good = [source for source in ranked if 2 * weights[source] >= weights[ranked[0]]]
     earliest = sorted(good, key=lambda source: (order[source[0]].rank, source))[:EARLIEST_MAX]
     sources = {*ranked[:SOURCES_MAX], *earliest}
     return [n for n in nominees if n.source in sources]
@@ -207,6 +208,7 @@ def _verdicts(
 ) -> list[Verdict]:
     """Prove each nominee and judge it; of several ways to one source the best is kept."""
     found: dict[Key, Verdict] = {}
+    aligned: set[tuple[Key, str, int, int]] = set()
     mine = known.print_of(key)
     known.load({n.source for n in nominees})
     for nominee in nominees:
@@ -216,11 +218,16 @@ def _verdicts(
         part = theirs.slot(nominee.slots[1])[0] if nominee.source_part < 0 else nominee.source_part
         if part >= len(theirs.parts) or nominee.accused_part >= len(mine.parts):
             continue
+        pair = (nominee.source, nominee.mode, nominee.accused_part, part)
+        if pair in aligned:
+            continue  # nominated by hash and by words: the features say the same twice
         ours = known.piece(key, nominee.accused_part)
         source = known.piece(nominee.source, part)
         proved = proof.prove(nominee, ours, source, (mine, theirs), part)
         if proved is None:
             continue
+        if proved.alignment.inliers:
+            aligned.add(pair)
         if handed_out:
             proved = proof.without_given(proved, ours, handed_out)
         if proved.accused_page:
@@ -243,7 +250,8 @@ def _with_own(proved: Proof, key: Key, mine: Print, known: Known) -> Proof:
     frame = known.piece(key, mine.frame_part(part)).canvas
     ours = known.piece(key, part)
     region = region_of(proved, ours.canvas.shape, ours.part.origin)
-    count, share = own_content(frame, region)
+    panels = [p.origin for p in mine.parts if p.frame == ours.part.frame and p.origin != WHOLE]
+    count, share = own_content(frame, region or WHOLE, panels)
     return replace(proved, own_count=count, own_share=share)
 
 
@@ -285,7 +293,7 @@ def _place(judged: Verdict, key: Key, known: Known) -> Edges:
     """Return frame, left, top, right and bottom of what matched in the accused."""
     piece = known.piece(key, judged.proof.nominee.accused_part)
     region = region_of(judged.proof, piece.canvas.shape, piece.part.origin)
-    left, top, right, bottom = region or (0.0, 0.0, 1.0, 1.0)
+    left, top, right, bottom = region or WHOLE
     # Frames lie side by side, so that regions of two frames never meet.
     return (left + 2 * piece.part.frame, top, right + 2 * piece.part.frame, bottom)
 

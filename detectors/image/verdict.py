@@ -34,7 +34,7 @@ SCENE_AGREEMENT: Final = 0.22
 SCENE_STRENGTH: Final = 0.2
 SHOWN_ON_BOTH_MAX: Final = 0.4
 GIVEN_SHARE_MAX: Final = 0.3
-OWN_COUNT_MAX: Final = 50
+OWN_COUNT_MAX: Final = 140
 OWN_SHARE_MAX: Final = 0.3
 """A page with more of its own around what it shares shows that thing, as everybody may."""
 WHOLE_SHARE: Final = 0.7
@@ -68,6 +68,8 @@ def judge(proof: Proof, variable: Variable | None) -> Verdict | None:
         return None
     if proof.page:
         strength = _page_strength(proof, variable)
+        if proof.source_panel and proof.accused_page:
+            strength = min(strength, SHOWN_ON_BOTH_MAX)
     else:
         strength = _photo_strength(proof, inliers, hashed=hashed)
         if _shown_on_both(proof) or proof.given.mean() >= GIVEN_SHARE_MAX:
