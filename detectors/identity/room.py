@@ -10,6 +10,7 @@ import xxhash
 from detectors.identity.belief import STRENGTH_MIN
 from detectors.identity.ring import Ring, Shared, rings_of
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
+from pipeline.model import frames
 from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past
 
 DEVICE: Final = "identity.device"
@@ -105,7 +106,7 @@ class IdentityDetector:
         shares reach anything: the frame is empty for a batch of loners.
         """
         keyed = self._keyed(batch)
-        found = pl.DataFrame()
+        found = frames.empty(frames.SUBMISSIONS)
         seen: set[str] = set()
         workers: set[str] = set()
         for _ in range(HOPS_MAX):

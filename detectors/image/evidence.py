@@ -96,10 +96,16 @@ def own_content(frame: Grey, shared: Edges, panels: Iterable[Edges]) -> tuple[in
     return own, own / max(total, 1)
 
 
+def shares_of(shape: tuple[int, ...]) -> F64:
+    """Map pixels, counted at their centres, to shares of the picture."""
+    height, width = shape[:2]
+    return np.array([[1 / width, 0, 0.5 / width], [0, 1 / height, 0.5 / height], [0, 0, 1.0]])
+
+
 def _into_frame(part: Part, shape: tuple[int, ...], mirrored: bool) -> F64:
     """Map pixels of a part's small picture (flipped, where mirrored) to shares of its frame."""
     left, top, right, bottom = part.origin
-    scale = np.diag([1 / shape[1], 1 / shape[0], 1.0])
+    scale = shares_of(shape)
     flip = np.array([[-1.0, 0, 1], [0, 1, 0], [0, 0, 1]]) if mirrored else np.eye(3)
     place = np.array([[right - left, 0, left], [0, bottom - top, top], [0, 0, 1.0]])
     return np.asarray(place @ flip @ scale, np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.image import views
+from detectors.image.evidence import shares_of
 from pipeline.model.errors import ContentError
 from pipeline.ports import Decoder
 
@@ -47,9 +48,8 @@ def shown(data: bytes, media_type: str, frame: int, decoder: Decoder) -> Pixels 
 
 def laid_over(ours: Pixels, theirs: Pixels, evidence: Mapping[str, Any]) -> Pixels:
     """Bring the earlier picture into the later one's frame, as the proof laid it."""
-    into = np.diag([ours.shape[1], ours.shape[0], 1.0])
-    out_of = np.diag([1 / theirs.shape[1], 1 / theirs.shape[0], 1.0])
-    transform = into @ np.array(evidence["transform"], np.float64) @ out_of
+    given_shares = np.array(evidence["transform"], np.float64) @ shares_of(theirs.shape)
+    transform = np.linalg.inv(shares_of(ours.shape)) @ given_shares
     given = 255 - theirs if evidence.get("inverted") else theirs
     size = (ours.shape[1], ours.shape[0])
     moved = cv2.warpPerspective(given, transform, size, flags=cv2.INTER_LINEAR)

@@ -230,3 +230,30 @@ def test_nothing_and_too_much() -> None:
 def test_asking_for_what_cannot_be_is_a_bug() -> None:
     with pytest.raises(ValueError, match="out of range"):
         DECODER.pictures(save(scene(), "PNG"), side_max=0)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "LA", "RGBA", "P", "CMYK", "1", "I;16"])
+def test_grey_is_the_luma_of_the_colours(mode: str) -> None:
+    """Also where a JPEG's colours are never decoded, at a reduced scale."""
+    picture = scene(640, 400)
+    if mode == "I;16":
+        picture = Image.fromarray(np.asarray(picture.convert("L"), np.uint16) * 257)
+    else:
+        picture = picture.convert(mode)
+    kinds = ["PNG", "TIFF"] if mode != "CMYK" else ["JPEG", "TIFF"]
+    for kind in [*kinds, "JPEG"] if mode in ("RGB", "L") else kinds:
+        data = save(picture, kind)
+        (colours,) = DECODER.pictures(data, side_max=100)
+        (grey,) = DECODER.pictures(data, side_max=100, grey=True)
+        luma = np.asarray(Image.fromarray(colours.pixels).convert("L"), np.int16)
+        assert grey.pixels.shape == luma.shape == (62, 100)
+        assert grey.scale == colours.scale
+        assert np.abs(grey.pixels - luma).max() <= 6, (mode, kind)
+
+
+def test_a_jpeg_is_decoded_no_larger_than_is_asked_for_by_either_side() -> None:
+    """A long picture shrinks by its own shape, and keeps it."""
+    data = save(scene(1200, 300), "JPEG", quality=90)
+    (small,) = DECODER.pictures(data, side_max=150)
+    assert small.pixels.shape == (38, 150, 3)
+    assert small.scale == pytest.approx(1 / 8)

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from detectors.checks import world_of
-from detectors.checks.conformance import find
-from detectors.image import detector
-from detectors.image.drawings import photo
+from detectors.checks.conformance import check_order_free, find
+from detectors.image import detector, overlay
+from detectors.image.drawings import photo, screen
 from detectors.image.examples import jpeg, phone, png, row
 from pipeline.decode.inline import InlineDecoder
 from pipeline.ports import Example, Findings
@@ -50,6 +50,70 @@ def test_evidence_names_the_region_in_both_pictures() -> None:
     told = json.loads(found["evidence"][0])
     assert told["region"] == pytest.approx([0.25, 0.25, 0.75, 0.75], abs=0.08)
     assert told["matched_region"] == pytest.approx([0, 0, 1, 1], abs=0.12)
+
+
+def test_a_family_of_reuploads_is_the_firsts_in_any_order_and_any_batches() -> None:
+    """Each is made from the one before it, never from the first."""
+    chain = [OURS]
+    for step in range(5):
+        made = cv2.imdecode(np.frombuffer(jpeg(chain[-1], 70 - 5 * step), np.uint8), 1)
+        height, width = made.shape[:2]
+        made = made[: height - 4, 3:]
+        made = made[:, ::-1] if step == 1 else cv2.convertScaleAbs(made, alpha=1.05, beta=-4)
+        factor = 0.9 if step % 2 else 1.1
+        chain.append(cv2.resize(made, (int(width * factor), int(height * factor))))
+    rows = [row(f"s{i}", jpeg(np.ascontiguousarray(p), 80), i) for i, p in enumerate(chain)]
+    world = world_of(Example(title="", submissions=tuple(reversed(rows))), InlineDecoder())
+    found = find(detector, world).signals
+    named = dict(found.select("submission_id", "matched_submission_id").iter_rows())
+    assert named == {f"s{i}": "s0" for i in range(1, 6)}
+    check_order_free(detector, world, tries=2)
+
+
+def test_a_collage_names_every_cells_own_source() -> None:
+    """The earliest alone would leave three owners unnamed."""
+    others = [photo(50 + i, 270, 360) for i in range(2)]
+    cells = [
+        cv2.copyMakeBorder(p, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=(255,) * 3)
+        for p in (OURS, *others)
+    ]
+    found = _find(
+        row("x", png(others[0]), 0), row("y", png(OURS), 1), row("z", jpeg(np.hstack(cells)), 2)
+    ).signals
+    assert sorted(found.select("submission_id", "matched_submission_id").iter_rows()) == [
+        ("z", "x"), ("z", "y"),
+    ]  # fmt: skip
+    regions = [json.loads(told)["region"] for told in found["evidence"]]
+    assert max(regions[0][0], regions[1][0]) >= min(regions[0][2], regions[1][2]) - 0.05
+
+
+def test_a_screen_that_shows_what_another_showed_is_looked_at_and_no_more() -> None:
+    """Two people may work on one slide; what lies around it is each one's own."""
+
+    def at_work(seed: int) -> np.ndarray:
+        desk = screen(seed, 720, 1000)
+        desk[90:360, 300:660] = OURS
+        return desk
+
+    found = _find(row("a", png(OURS), 1), row("b", png(at_work(81)), 2)).signals
+    assert found["matched_submission_id"].to_list() == ["a"]
+    assert found["strength"].max() < 0.5
+
+
+def test_an_overlay_lays_the_earlier_picture_where_the_later_has_it() -> None:
+    """Mirrored, cut and turned; and what strangers named is escaped."""
+    later = np.ascontiguousarray(OURS[20:250, 10:330][:, ::-1])
+    found = _find(row("a", png(OURS), 1), row("b", png(later), 2)).signals
+    told = json.loads(found["evidence"][0])
+    over = overlay.laid_over(later, OURS, told)
+    assert np.abs(over.astype(int) - later).mean() < 6
+    shown = overlay.page(later, OURS, told, ("<b>later</b>", "a&b"))
+    assert "<script" not in shown
+    assert "<b>later" not in shown
+    assert "&lt;b&gt;later" in shown
+    assert shown.count("data:image/jpeg;base64,") == 5
+    assert overlay.shown(b"no picture", "image/png", 0, InlineDecoder()) is None
+    assert overlay.shown(png(OURS), "image/png", 0, InlineDecoder()).shape == OURS.shape
 
 
 def test_a_negative_is_found() -> None:
