@@ -1,8 +1,9 @@
 """The room over a labelled drop, trained and calibrated on the drop itself without its labels.
 
-    python benchmarks/trajectory_market.py [--market full] [--fresh] [--format json]
+    python benchmarks/trajectory_market.py [--market full] [--fresh] [--draws 200] [--format json]
 
-``--fresh`` judges without any asset, as a first installation does. Reads ``market/`` beside the project.
+``--fresh`` judges without any asset, as a first installation does. ``draws`` is the share of honest workers
+whose p-value is at most 1 % when a random half of the others calibrates. Reads ``market/`` beside the project.
 """
 
 import argparse
@@ -15,11 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from detectors.checks import MemoryPast, World
 from detectors.checks.memory import MemoryBlobs
-from detectors.trajectory import detector, self_train
+from detectors.trajectory import calibration, detector, model, self_train
+from detectors.trajectory.automation import ALPHA, SHARE_MODEL
+from detectors.trajectory.sessions import observe
 from pipeline.model import frames
 from pipeline.model.errors import ContentError
 from pipeline.ports import Document, Picture, Probe
@@ -108,7 +112,39 @@ def load(folder: Path) -> World:
     )
 
 
-def judge(market: Path, fresh: bool) -> dict[str, Any]:
+def draws(world: World, honest: set[str], count: int) -> dict[str, Any]:
+    """Calibrate on one random half of the honest workers, count the other half's p-values <= 1 %."""
+    batch = world.batch()
+    sessions = observe(batch.submissions, batch.tasks, batch.events)
+    trained = model.load(world.assets[model.ASSET])
+    if trained is None:
+        return {}
+    scores = trained.score(sessions)
+    mouse = (pl.col("pointer") == "mouse") & pl.col("submission_id").is_in(list(honest))
+    table = sessions.table.with_columns(
+        pl.Series("score", scores.all), pl.Series("strange", scores.strange), pl.Series("judged", sessions.judged)
+    ).filter(mouse & pl.col("judged"))  # fmt: skip
+    rates = []
+    for k in range(count):
+        draw = np.random.default_rng([4, k])
+        order = draw.permutation(table.height)
+        each = table[order].unique("worker_id", keep="first", maintain_order=True)
+        half = each.height // 2
+        null = [np.sort(each[name][:half].to_numpy()) for name in ("score", "strange")]
+        rest = each[half:].select("score", "strange").rows()
+        p = [
+            min(calibration.p_value(null[0], a) / SHARE_MODEL, calibration.p_value(null[1], b) / (1 - SHARE_MODEL))
+            for a, b in rest
+        ]  # fmt: skip
+        rates.append(float(np.mean(np.array(p) <= ALPHA)))
+    return {
+        "alpha": ALPHA, "draws": count, "mean": round(float(np.mean(rates)), 5),
+        "p95": round(float(np.quantile(rates, 0.95)), 5), "calibration_workers": half,
+        "test_workers": each.height - half,
+    }  # fmt: skip
+
+
+def judge(market: Path, fresh: bool, count: int) -> dict[str, Any]:
     world = load(market / "drop")
     truth = pl.read_ndjson(market / "truth.jsonl", infer_schema_length=None)
     batch = world.batch()
@@ -155,6 +191,7 @@ def judge(market: Path, fresh: bool) -> dict[str, Any]:
     return {
         "fraud": table, "honest": people, "seconds": seconds, "events": batch.events.height,
         "abstentions": findings.abstentions.height,
+        "draws": {} if fresh or model.ASSET not in world.assets else draws(world, set(honest["submission_id"]), count),
     }  # fmt: skip
 
 
@@ -162,18 +199,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--market", default="full", choices=["mini", "small", "full"])
     parser.add_argument("--fresh", action="store_true")
+    parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--format", choices=["table", "json"], default="table")
     options = parser.parse_args()
     market = SHARED / "market" / options.market
     if not market.is_dir():
         sys.exit("the labelled drops are not beside the project (BOUNTYGUARD_SHARED)")
-    told = judge(market, options.fresh)
+    told = judge(market, options.fresh, options.draws)
     if options.format == "json":
         print(json.dumps(told, indent=1))
         return
     with pl.Config(tbl_rows=20, tbl_hide_dataframe_shape=True):
         print(pl.DataFrame(told["fraud"]))
         print(pl.DataFrame(told["honest"]))
+    print(f"draws {told['draws']}")
     print(
         f"processor seconds {told['seconds']}, {told['events']} events, {told['abstentions']} abstentions"
     )

@@ -1,11 +1,14 @@
-"""Automation on real pointer traces: unseen bot families, real bots, and calibration by worker.
+"""Automation on real pointer traces: unseen families, real bots, calibration by worker, other people.
 
-    python benchmarks/trajectory_traces.py [--format json] [--draws 200] [--only heldout|real|draws]
+    python benchmarks/trajectory_traces.py [--format json] [--draws 200] [--only heldout|real|draws|shift]
 
 Sessions of ten strokes; people split by a hash of their id into training (half), calibration and test;
 one score a worker calibrates. ``recall`` and ``honest`` follow the room's rule (p at the level, and more
-like a script than a hand); ``p_only`` is what the p-value alone flags at ``level``. Reads the
-development traces beside the project.
+like a script than a hand); ``p_only`` is what the p-value alone flags at ``level``; ``native`` and
+``borrowed`` are the recall where all strokes have a script's timing, and where all have a person's.
+``shift`` trains and calibrates on one source, where each session counts as a worker of its own, and takes
+both files to another: what is accused there, and what still is once the calibration has been held
+against its people. Reads the development traces beside the project.
 """
 
 import argparse
@@ -19,11 +22,23 @@ import numpy as np
 import polars as pl
 import xxhash
 
-from detectors.trajectory import automation, forest, generators, model, strokes, training
+from detectors.trajectory import (
+    automation,
+    calibration,
+    forest,
+    generators,
+    model,
+    shift,
+    strokes,
+    training,
+)
 from detectors.trajectory.calibration import p_value
+from detectors.trajectory.sessions import observe
+from pipeline.model import frames
 
 SHARED = Path(os.environ.get("BOUNTYGUARD_SHARED", Path(__file__).parents[2] / "shared"))
 STROKES = 10
+UNSEEN = 3000
 ALPHA = 0.01
 SHARE = 0.8
 
@@ -94,7 +109,7 @@ def interval(k: int, n: int) -> str:
 
 
 class Bench:
-    """Human strokes of SapiMouse and Balabit, described once."""
+    """Human strokes of SapiMouse, described once."""
 
     def __init__(self) -> None:
         self.cut, workers, _ = load("sapimouse")
@@ -122,13 +137,19 @@ class Bench:
         return training._grow(people, bots, known, rough=False), training._isolate(people)
 
     def heldout(self, name: str) -> list[dict[str, Any]]:
-        """Train without one family (or the real bots' family); flag the unseen and the people."""
+        """Train without one family; flag the unseen and the people."""
         train = self.rows("train")
         bots = self.bots[self.family != generators.ALL.index(name)]
         boosted, alone = self.grow(self.features[train], bots, np.zeros((0, bots.shape[1])))
         unseen_hand = generators.borrow(self.cut, self.rows("test"))
-        unseen, _ = training._bots(unseen_hand, 1000, 77, (name,))
-        return [self.report(name, boosted, alone, unseen)]
+        row: dict[str, Any] = {}
+        usual = generators.HUMAN_TIMING
+        for column, timing in (("native", 0.0), ("borrowed", 1.0), ("", usual)):
+            generators.HUMAN_TIMING = timing  # type: ignore[misc]
+            unseen, _ = training._bots(unseen_hand, UNSEEN, 77, (name,))
+            told = self.report(name, boosted, alone, unseen)
+            row |= {column: told["recall"]} if column else told
+        return [row]
 
     def report(
         self, name: str, boosted: forest.Forest, alone: forest.Forest, unseen: np.ndarray
@@ -217,11 +238,82 @@ class Bench:
         return out
 
 
+def platform(source: str) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """People's strokes of a source as submissions of ten strokes, each of a worker of its own."""
+    cut, workers, labels = load(source)
+    human = np.array([label == "human" for label in labels])
+    _, good = strokes.describe(cut)
+    group = np.array(workers if source == "delbot" else cut.ids)[cut.owner]
+    names = np.full(len(cut), "", dtype=object)
+    for one in np.unique(group):
+        mine = np.flatnonzero(good & human[cut.owner] & (group == one))
+        for n in range(len(mine) // STROKES):
+            names[mine[n * STROKES : (n + 1) * STROKES]] = f"{source}/{one}/{n}"
+    stroke = np.repeat(np.arange(len(cut)), np.diff(cut.start))
+    rows = pl.DataFrame(
+        {
+            "submission_id": names[stroke].astype(str),
+            "stroke": stroke,
+            "t": cut.t,
+            "x": cut.x,
+            "y": cut.y,
+        }
+    ).filter(pl.col("submission_id") != "")
+    since = pl.col("t") - pl.col("t").min().over("stroke")
+    sid = pl.col("submission_id")
+    events = rows.with_row_index().select(
+        pl.col("index").cast(pl.String).alias("event_id"), sid, sid.alias("session_id"),
+        sid.alias("worker_id"), pl.lit("pointer.move").alias("type"), pl.lit("mouse").alias("pointer_type"),
+        (1.7e12 + 10_000.0 * pl.col("stroke") + since).alias("at"), "x", "y",
+    )  # fmt: skip
+    heads = rows.select("submission_id").unique(maintain_order=True)
+    submissions = heads.select(
+        sid, sid.alias("worker_id"), pl.lit("t").alias("task_id"), sid.alias("session_id"),
+        pl.lit("").alias("text"), pl.lit("{}").alias("extra"),
+    )  # fmt: skip
+    return frames.conform(submissions, frames.SUBMISSIONS), frames.conform(events, frames.EVENTS)
+
+
+def accused(assets: dict[str, bytes], source: str) -> dict[str, int]:
+    """How many honest sessions of a source abstain, are worth a look, are sure."""
+    submissions, events = platform(source)
+    sessions = observe(submissions, TASKS, events)
+    trained, norm = model.load(assets[model.ASSET]), calibration.load(assets.get(calibration.ASSET))
+    cases = [automation.Case() for _ in range(sessions.table.height)]
+    silent = automation._modelled(sessions, trained, norm, cases)
+    strengths = [case.verdict()[0] for case in cases]
+    return {
+        "sessions": len(cases), "abstains": len(silent),
+        "worth a look": sum(0.0 < s < 0.5 for s in strengths), "sure": sum(s >= 0.5 for s in strengths),
+    }  # fmt: skip
+
+
+def elsewhere() -> list[dict[str, Any]]:
+    """Assets made on SapiMouse, at home and taken to Balabit and DELBOT's people."""
+    submissions, events = platform("sapimouse")
+    assets = dict(training.self_train(submissions, TASKS, events))
+    out: list[dict[str, Any]] = []
+    for source in ("sapimouse", "balabit", "delbot"):
+        there = platform(source)
+        alone = {model.ASSET: assets[model.ASSET]}
+        left = shift.withdraw(assets, there[0], TASKS, there[1])
+        watched = assets if left is None else {**assets, calibration.ASSET: left}
+        for carried, files in (("model", alone), ("both", assets), ("both, watched", watched)):
+            out.append({"people": source, "carried": carried, **accused(files, source)})
+    return out
+
+
+TASKS = frames.conform(
+    pl.DataFrame([{"task_id": "t", "category": "c", "reference_digests": [], "extra": "{}"}]),
+    frames.TASKS,
+)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--format", choices=["table", "json"], default="table")
     parser.add_argument("--draws", type=int, default=200)
-    parser.add_argument("--only", choices=["heldout", "real", "draws"])
+    parser.add_argument("--only", choices=["heldout", "real", "draws", "shift"])
     options = parser.parse_args()
     if not (SHARED / "traces").is_dir():
         sys.exit("the development traces are not beside the project (BOUNTYGUARD_SHARED)")
@@ -233,6 +325,8 @@ def main() -> None:
         tables["real"] = bench.real()
     if options.only in (None, "draws"):
         tables["draws"] = bench.draws(options.draws)
+    if options.only in (None, "shift"):
+        tables["shift"] = elsewhere()
     if options.format == "json":
         print(json.dumps(tables, indent=1))
         return

@@ -125,12 +125,15 @@ def compact_flow(home: str | None = None) -> dict[str, int]:
 
 
 @flow(name="bountyguard-retain")
-def retain_flow(home: str | None = None, keep_traces_days: int = 30) -> int:
-    """Forget raw traces that are old enough; return the number of segments removed."""
+def retain_flow(
+    home: str | None = None, keep_traces_days: int = 30, keep_strokes_days: int = 90
+) -> int:
+    """Forget raw traces and strokes that are old enough; return the number of trace segments removed."""
 
     def work(house: House) -> int:
-        since = (house.settings.now() - timedelta(days=keep_traces_days)).date()
-        return house.upkeep().retain_events(since=since)
+        now = house.settings.now()
+        house.upkeep().evict(line.STROKES, before=now - timedelta(days=keep_strokes_days))
+        return house.upkeep().retain_events(since=(now - timedelta(days=keep_traces_days)).date())
 
     return keep(home, work)
 

@@ -32,12 +32,17 @@ from pipeline.stores.exports import export
 Progress = Callable[[str, int], None]
 CALIBRATION = "trajectory.calibration"
 """Written last: while it is absent, a calibration that was killed is made again."""
+MODEL = "trajectory.model"
+STROKES = "trajectory.stroke"
+"""The kind of fingerprint by which a replay is known; evicted by age."""
 CALIBRATE_ON = 20_000
 """Submissions, the newest, that a calibration rests on."""
 CALIBRATE_LIMIT = 1_000_000
 TRAIN_PICTURES_MAX = 3_000
 """Pictures, the newest, that a vocabulary is trained on."""
 PICTURE_BYTES_MAX = 20_000_000
+WATCH_ON, WATCH_EVERY = 600, 100
+"""A calibration is held against at most so many hand-ins, and not anew for fewer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +109,14 @@ def calibrate(house: House, *, always: bool = False) -> tuple[str, ...]:
     named asset, and not on the order of arrival. A scheduled flow fits them ``always``. Whatever was
     judged by older assets is queued to be judged again.
     """
-    known = house.known.window(limit=CALIBRATE_LIMIT).select("submission_id", "task_id")
+    return _fit(house, _everybody(house), always=always)
+
+
+def _everybody(house: House) -> pl.DataFrame:
+    return house.known.window(limit=CALIBRATE_LIMIT).select("submission_id", "task_id")
+
+
+def _fit(house: House, known: pl.DataFrame, *, always: bool) -> tuple[str, ...]:
     fitted = house.assets.note(CALIBRATION)
     before = orjson.loads(fitted)["submissions"] if fitted else 0
     if not always and known.height < max(1, 2 * before):
@@ -309,7 +321,35 @@ def _handed_in(house: House) -> Iterator[bytes]:
 
 
 def _calibrated(house: House) -> None:
-    calibrate(house)
+    """Fit what is due, or else hold what was fitted against those who hand in now."""
+    known = _everybody(house)
+    if not _fit(house, known, always=False):
+        _watch(house, known["submission_id"].to_list())
+
+
+def _watch(house: House, known: Sequence[str]) -> None:
+    """Withdraw a calibration that does not hold for what waits: the room abstains till the next one.
+
+    Small batches are gathered: with every ``WATCH_EVERY`` hand-ins the newest are looked at.
+    """
+    looked = [ticket.submission_id for ticket in house.work.next(1, WATCH_ON)]
+    if len(looked) < WATCH_EVERY:
+        if len(known) // WATCH_EVERY == (len(known) - len(looked)) // WATCH_EVERY:
+            return
+        looked = list(known[-3 * WATCH_EVERY :])
+    assets = {n: d for n in (MODEL, CALIBRATION) if (d := house.assets.get(n)) is not None}
+    from detectors.trajectory import withdraw
+
+    submissions = house.known.submissions(looked)
+    tasks = house.known.tasks(submissions["task_id"].unique().to_list())
+    try:
+        left = withdraw(assets, submissions, tasks, house.known.events(looked))
+    except ValueError:
+        return  # an asset of an older program: the room refuses it, and says so
+    if left is not None:
+        note = house.assets.note(CALIBRATION) or ""
+        house.assets.put(CALIBRATION, left, note=note, now=house.settings.now())
+        house.work.queue_all(depth=1)
 
 
 def settle(house: House, *, progress: Progress = lambda step, count: None) -> SettleReport:

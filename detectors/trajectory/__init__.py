@@ -11,12 +11,14 @@ from detectors.trajectory.room import TrajectoryDetector
 
 if TYPE_CHECKING:
     from detectors.trajectory.drawing import picture
+    from detectors.trajectory.shift import withdraw
     from detectors.trajectory.training import calibrate, self_train, train
 
 detector = TrajectoryDetector()
 
 _LATER = {
     "picture": "drawing", "train": "training", "calibrate": "training", "self_train": "training",
+    "withdraw": "shift",
 }  # fmt: skip
 """Where the functions live that need compiled kernels or scikit-learn: loaded when first asked for."""
 
@@ -29,4 +31,12 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["TrajectoryDetector", "calibrate", "detector", "picture", "self_train", "train"]
+__all__ = [
+    "TrajectoryDetector",
+    "calibrate",
+    "detector",
+    "picture",
+    "self_train",
+    "train",
+    "withdraw",
+]

@@ -12,7 +12,7 @@ import numpy as np
 
 from detectors.kit.findings import FindingsBuilder
 from detectors.trajectory import calibration, model
-from detectors.trajectory.calibration import Calibration, cell_names
+from detectors.trajectory.calibration import Calibration
 from detectors.trajectory.model import Model, Scores
 from detectors.trajectory.sessions import Sessions, observe
 from detectors.trajectory.strokes import STROKE_FEATURES, FloatArray
@@ -35,8 +35,8 @@ least 0.24. Holding a key down does this too: see ``_held``."""
 TELEPORT_WORKERS_MIN: Final = 100
 TELEPORT_SHARE_MAX: Final = 0.02
 ALPHA: Final = 0.01
-SCORE_MIN: Final = 1.0
-"""Rare among people is not enough: it must also look more like a script than like a hand."""
+SCORE_MIN: Final = 0.0
+"""Rare among people is not enough: it must also look more like a script than like a hand (log-odds)."""
 SURE_WORKERS_MIN: Final = 300
 """With fewer workers of a pointer type, the model is never sure by itself: odd hardware that one
 worker in a hundred owns may be missing among them (rule of three: 300 unseen bound it by 1 %)."""
@@ -192,7 +192,10 @@ def _modelled(
     silent = {}
     keys = sessions.table.select("pointer", "category", "client").rows()
     for i in judged.tolist():
-        cell = next((c for c in cell_names(*keys[i]) if f"model|{c}" in norm.nulls), None)
+        cell = norm.cell(*keys[i])
+        if cell is None and keys[i][0] in norm.shifted:
+            silent[i] = ("calibration.shifted", norm.shifted[keys[i][0]])
+            continue
         if cell is None:
             silent[i] = (
                 "calibration.too_few",
@@ -203,21 +206,36 @@ def _modelled(
     return silent
 
 
+def p_values(scores: Scores, i: int, cell: str, norm: Calibration) -> tuple[float, float]:
+    """Conformal p-values of one submission in a calibrated cell: by the trees, by strangeness."""
+    return (
+        calibration.p_value(norm.nulls[f"model|{cell}"], float(scores.all[i])),
+        calibration.p_value(norm.nulls[f"strange|{cell}"], float(scores.strange[i])),
+    )
+
+
+def noticed(scores: Scores, i: int, cell: str, trained: Model, norm: Calibration) -> bool:
+    """Whether one submission is worth a look: so few people move so, or none and bots do."""
+    score = float(scores.all[i])
+    p_model, p_strange = p_values(scores, i, cell, norm)
+    p = min(p_model / SHARE_MODEL, p_strange / (1.0 - SHARE_MODEL))
+    rare = p <= ALPHA and (score >= SCORE_MIN or p_strange <= (1.0 - SHARE_MODEL) * ALPHA)
+    return rare or (score > float(norm.nulls[f"model|{cell}"][-1]) and score >= trained.bot_low)
+
+
 def _weigh(
     scores: Scores, i: int, cell: str, trained: Model, norm: Calibration, case: Case
 ) -> None:
     """Weigh one submission. Sure: beyond all calibration workers, and a script by both views."""
     score, strange = float(scores.all[i]), float(scores.strange[i])
     null = norm.nulls[f"model|{cell}"]
-    p_model = calibration.p_value(null, score)
-    p_strange = calibration.p_value(norm.nulls[f"strange|{cell}"], strange)
+    p_model, p_strange = p_values(scores, i, cell, norm)
     p = min(1.0, p_model / SHARE_MODEL, p_strange / (1.0 - SHARE_MODEL))
     beyond = score > float(null[-1])
     view = min(float(scores.shape[i]), float(scores.time[i]))
     known = len(norm.nulls.get(f"model|{cell.partition('|')[0]}", null))
     sure = beyond and view >= VIEW_SURE and known >= SURE_WORKERS_MIN
-    unlike = p <= ALPHA and (score >= SCORE_MIN or p_strange <= (1.0 - SHARE_MODEL) * ALPHA)
-    if not (unlike or sure or (beyond and score >= trained.bot_low)):
+    if not (sure or noticed(scores, i, cell, trained, norm)):
         return
     told = {
         "by_shape": round(float(scores.shape[i]), 3), "by_time": round(float(scores.time[i]), 3),

@@ -53,6 +53,13 @@ class Calibration:
     nulls: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
     model_digest: str = ""
     data_digest: str = ""
+    shifted: Mapping[str, str] = field(default_factory=dict)
+    """Pointer types whose cells were withdrawn, and why: those who hand in now are other people."""
+
+    def cell(self, pointer: str, category: str, client: str) -> str | None:
+        """The finest calibrated cell of a submission; None where there is none."""
+        names = cell_names(pointer, category, client)
+        return next((name for name in names if f"model|{name}" in self.nulls), None)
 
 
 def dump(calibration: Calibration) -> bytes:
@@ -65,6 +72,7 @@ def dump(calibration: Calibration) -> bytes:
             "nulls": {k: v.tolist() for k, v in calibration.nulls.items()},
             "model_digest": calibration.model_digest,
             "data_digest": calibration.data_digest,
+            "shifted": dict(calibration.shifted),
         },
         option=orjson.OPT_SORT_KEYS,
     )
@@ -85,6 +93,7 @@ def load(data: bytes | None) -> Calibration | None:
         nulls={k: np.asarray(v, np.float64) for k, v in read["nulls"].items()},
         model_digest=read["model_digest"],
         data_digest=read["data_digest"],
+        shifted=read.get("shifted", {}),
     )
 
 

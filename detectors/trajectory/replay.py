@@ -206,7 +206,9 @@ def judge(batch: Batch, past: Past, built: FindingsBuilder) -> dict[str, Alignme
     found: dict[str, Alignment] = {}
     for (query,), rows in nominated.group_by("query", maintain_order=True):
         accused = str(query)
-        sources = [s for s in rows["submission_id"] if order.accusable(accused, s)]
+        sources = [
+            s for s in rows["submission_id"] if s in signed and order.accusable(accused, s)
+        ]  # an index may still name what was evicted or erased
         ranked = [(align(signed[accused], signed[s]), s) for s in sources[:CANDIDATES_MAX]]
         if not ranked:
             continue

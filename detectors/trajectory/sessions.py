@@ -30,16 +30,19 @@ SESSION_FEATURES: Final = {
     "click_hold_ms": ("ms", "median time from press to release"),
     "focus_losses": ("count", "focus.loss events"),
     "dwell_s": ("s", "first to last event"),
+    "gap_entropy": ("nat", "entropy of the times between events, by octaves of milliseconds"),
     "client": ("name", "operating system that the user agent names"),
     "pointer": ("name", "pointer type of most pointer events"),
     "typed": ("count", "keys of class character"),
     "pasted": ("count", "characters pasted"),
     "pastes": ("count", "clipboard.paste events"),
+    "paste_share": ("ratio", "characters pasted over characters delivered, at most 1"),
     "letters": ("count", "length delivered in letters' worth of writing (a wide character is 3)"),
     "taken_s": ("s", "claim to hand-in, server clock"),
     "skew_ms": ("ms", "server clock minus client clock, least delay seen"),
 }
-"""Name → (unit, what it is): the session part of the feature dictionary."""
+"""Name → (unit, what it is): the session part of the feature dictionary. ``observe`` measures them, but
+those from ``typed`` to ``taken_s``, which ``work.writing`` does."""
 
 _CLIENTS: Final = ("Android", "iPhone", "iPad", "Windows", "Macintosh", "CrOS", "Linux")
 
@@ -98,8 +101,10 @@ def observe(submissions: pl.DataFrame, tasks: pl.DataFrame, events: pl.DataFrame
         .join(_typing(events), on="submission_id", how="left")
         .join(_clicks(events), on="submission_id", how="left")
         .join(_client(events), on="submission_id", how="left")
+        .join(_course(events), on="submission_id", how="left")
+        .join(clocks.skew(events), on="submission_id", how="left")
         .with_columns(
-            pl.col("points", "keys", "clicks", "click_places").fill_null(0),
+            pl.col("points", "keys", "clicks", "click_places", "focus_losses").fill_null(0),
             pl.col("client", "category", "pointer").fill_null("unknown"),
         )
         .sort("submission_id")
@@ -163,6 +168,30 @@ def _clicks(events: pl.DataFrame) -> pl.DataFrame:
         (pl.col("jump") >= TELEPORT_PX).sum().cast(pl.Int64).alias("click_places"),
     )
     return counted.join(holds, on="submission_id", how="left")
+
+
+def _course(events: pl.DataFrame) -> pl.DataFrame:
+    """How long a session lasted, how often it was left, and how uneven the times between events are."""
+    at = pl.col("at")
+    ordered = (
+        clocks.usable(events).unique(["submission_id", "event_id"]).sort("submission_id", "at")
+    )
+    gaps = ordered.with_columns(at.diff().over("submission_id").alias("gap"))
+    octave = pl.col("gap").clip(1.0, 2.0**20).log(2.0).floor()
+    entropy = (
+        gaps.drop_nulls("gap")
+        .group_by("submission_id", octave.alias("octave"))
+        .agg(pl.len().alias("n"))
+        .with_columns((pl.col("n") / pl.col("n").sum().over("submission_id")).alias("share"))
+        .sort("submission_id", "octave")
+        .group_by("submission_id", maintain_order=True)
+        .agg((-(pl.col("share") * pl.col("share").log())).sum().alias("gap_entropy"))
+    )
+    course = ordered.group_by("submission_id").agg(
+        ((at.max() - at.min()) / 1000.0).alias("dwell_s"),
+        (pl.col("type") == "focus.loss").sum().cast(pl.Int64).alias("focus_losses"),
+    )
+    return course.join(entropy, on="submission_id", how="left")
 
 
 def _client(events: pl.DataFrame) -> pl.DataFrame:

@@ -241,7 +241,7 @@ def calibrate_sessions(
     read = model.load(model_data)
     if read is not None:
         scores = read.score(sessions)
-        drawn = _one_a_worker(
+        drawn = one_a_worker(
             table.with_columns(
                 pl.Series("score", scores.all), pl.Series("strange", scores.strange),
                 pl.Series("judged", sessions.judged),
@@ -264,7 +264,8 @@ def calibrate_sessions(
     )
 
 
-def _one_a_worker(table: pl.DataFrame) -> pl.DataFrame:
+def one_a_worker(table: pl.DataFrame) -> pl.DataFrame:
+    """Order submissions by a hash, so that the first of a worker is drawn and not chosen."""
     draw = [xxhash.xxh3_64_intdigest(s.encode()) for s in table["submission_id"]]
     return table.with_columns(pl.Series("draw", draw, dtype=pl.UInt64)).sort("draw")
 

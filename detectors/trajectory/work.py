@@ -36,7 +36,8 @@ def writing(batch: Batch) -> pl.DataFrame:
     """One row a submission with a claim: how long it took, how much was written and pasted.
 
     ``submission_id``, ``category``, ``taken_s`` (claim to hand-in, server clock), ``characters``,
-    ``letters``, ``typed`` (keys of class character), ``pasted`` (characters), ``pastes``.
+    ``letters``, ``typed`` (keys of class character), ``pasted`` (characters), ``pastes``,
+    ``paste_share``.
     """
     sums = batch.events.group_by("submission_id").agg(
         pl.col("length").filter(pl.col("type") == "clipboard.paste").clip(0).sum().alias("pasted"),
@@ -58,6 +59,9 @@ def writing(batch: Batch) -> pl.DataFrame:
         .join(batch.tasks.select("task_id", "category"), on="task_id", how="left")
         .join(sums, on="submission_id", how="left")
         .with_columns(pl.col("pasted", "pastes", "typed", "events").fill_null(0))
+        .with_columns(
+            (pl.col("pasted") / pl.col("characters").clip(1)).clip(0.0, 1.0).alias("paste_share")
+        )
         .sort("submission_id")
     )  # fmt: skip
 
@@ -84,7 +88,7 @@ def judge(batch: Batch, calibration: Calibration | None, built: FindingsBuilder)
 def _pasted(row: dict[str, object], built: FindingsBuilder) -> None:
     pasted, characters = float(row["pasted"]), float(row["characters"])  # type: ignore[arg-type]
     worth, taken = float(row["letters"]), row["taken_s"]  # type: ignore[arg-type]
-    share = min(1.0, pasted / max(characters, 1.0))
+    share = float(row["paste_share"])  # type: ignore[arg-type]
     if worth < WRITING_LETTERS_MIN or share < PASTED_SHARE_MIN:
         return
     needs = COMPOSING_SHARE * worth * share / COMPOSING_LETTERS_S

@@ -59,18 +59,24 @@ def upkeep(
     keep_traces_days: Annotated[
         int, typer.Option(help="days that raw behaviour logs are kept")
     ] = 30,
+    keep_strokes_days: Annotated[
+        int, typer.Option(help="days that strokes are kept to know a replay by")
+    ] = 90,
     home: Home = None,
 ) -> None:
-    """Compact segments, forget raw traces that are old enough, sweep what killed runs left behind."""
+    """Compact segments, forget traces and strokes that are old enough, sweep what killed runs left."""
+    from pipeline.line import STROKES
+
     with house(home) as opened:
         keeper = opened.upkeep()
-        since = (opened.settings.now() - timedelta(days=keep_traces_days)).date()
-        gone = keeper.retain_events(since=since)
+        now = opened.settings.now()
+        gone = keeper.retain_events(since=(now - timedelta(days=keep_traces_days)).date())
+        evicted = keeper.evict(STROKES, before=now - timedelta(days=keep_strokes_days))
         told = keeper.compact()
         swept = opened.segments.sweep()
     people.print(
-        f"{gone} segments of old traces removed, {told.before} segments joined into {told.after}, "
-        f"{swept} orphans swept"
+        f"{gone} segments of old traces removed, strokes of {evicted} hand-ins evicted, "
+        f"{told.before} segments joined into {told.after}, {swept} orphans swept"
     )
 
 

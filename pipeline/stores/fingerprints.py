@@ -50,6 +50,7 @@ class _Kind:
     keeper: IO[bytes] | None
     ordinal: int = 0
     segment_id: str = ""
+    segments: int = 0
     unsaved: int = 0
     lock: Lock = field(default_factory=Lock)
 
@@ -69,6 +70,7 @@ class _Kind:
                 keeper=keeper,
                 ordinal=int(state["ordinal"]),
                 segment_id=str(state["segment_id"]),
+                segments=int(state["segments"]),
             )
         except (FileNotFoundError, ValueError, KeyError, StoreError):
             return cls.empty(folder, keeper)
@@ -94,7 +96,9 @@ class _Kind:
             return
         self.postings.flush()
         self.codes.flush()
-        state = {"ordinal": self.ordinal, "segment_id": self.segment_id}
+        state = {
+            "ordinal": self.ordinal, "segment_id": self.segment_id, "segments": self.segments,
+        }  # fmt: skip
         write_durably(self.folder / STATE, orjson.dumps(state))
         self.unsaved = 0
 
@@ -273,16 +277,26 @@ class FingerprintStore:
                     state, self._segments.scan(part).filter(pl.col("kind") == kind).collect()
                 )
             state.ordinal, state.segment_id = fresh[-1].ordinal, fresh[-1].segment_id
+            state.segments += len(fresh)
             if state.unsaved >= FLUSH_ROWS:
                 state.save()
         return state
 
     @staticmethod
     def _fits(connection: Connection, state: _Kind) -> bool:
-        """Say whether the cache was made from this record, and not from one that was replaced."""
+        """Say whether the cache was made from this record, and all that it has read still stands.
+
+        What was joined, erased or evicted is written anew under a later number: a cache that had read
+        the old rows would count them twice.
+        """
         columns = record.segments.c
         query = sa.select(columns.segment_id).where(columns.ordinal == state.ordinal)
-        return connection.execute(query).scalar() == state.segment_id
+        if connection.execute(query).scalar() != state.segment_id:
+            return False
+        read = sa.select(sa.func.count()).where(
+            columns.table_name == "fingerprints", columns.ordinal <= state.ordinal
+        )
+        return connection.execute(read).scalar() == state.segments
 
     def _fill(self, state: _Kind, made: pl.DataFrame) -> None:
         docs = pl.Series("_doc", self._documents.numbers(made["submission_id"].to_list()))

@@ -6,7 +6,7 @@ are removed afterwards, so a kill leaves at worst an orphan for ``Segments.sweep
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from itertools import groupby
 from typing import Final
 
@@ -136,6 +136,29 @@ class Upkeep:
             self._unlist(connection, [s.segment_id for s in old])
         self._segments.remove(old)
         return len(old)
+
+    def evict(self, kind: str, *, before: datetime) -> int:
+        """Forget the fingerprints of a kind of what was handed in before; return how many went.
+
+        Findings stay. What is evicted can no longer be the source of a later copy, and the index of
+        the kind is as small as what is left.
+        """
+        subs = record.submissions.c
+        with self._database.read() as connection:
+            old = connection.execute(
+                sa.select(subs.submission_id).where(subs.submitted_at < before)
+            ).scalars()
+            ids = pl.Series(list(old), dtype=pl.String)
+            listed = self._segments.listed(connection, "fingerprints")
+        gone = (pl.col("kind") == kind) & pl.col("submission_id").is_in(ids.implode())
+        evicted = 0
+        for segment in listed:
+            count = self._segments.scan([segment]).filter(gone).select(pl.len()).collect().item()
+            if count:
+                rows = self._segments.scan([segment]).filter(~gone).collect()
+                self._replace(segment, rows)
+                evicted += count
+        return evicted
 
     def erase_worker(self, worker_id: str) -> int:
         """Erase what one worker wrote, sent and did; return how many submissions were emptied.

@@ -1,6 +1,6 @@
 """Upkeep changes what is kept and how, never what is found: compaction, retention, erasure, back-up."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -54,6 +54,18 @@ def test_old_traces_go_and_younger_ones_stay(stores: Stores, upkeep: Upkeep) -> 
     stores.intake.admit_events(log(event("late", "x-a", 60 * 24 * 40)), [])
     assert upkeep.retain_events(since=date(2026, 1, 31)) == 3
     assert stores.past.events(list("abc"))["event_id"].to_list() == ["late"]
+
+
+def test_fingerprints_of_a_kind_are_evicted_by_age(stores: Stores, upkeep: Upkeep) -> None:
+    fill(stores)
+    assert stores.past.frequencies("text.winnow", SEVEN)["df"].to_list() == [3]
+    assert upkeep.evict("another.kind", before=START + timedelta(days=1)) == 0
+    assert upkeep.evict("text.winnow", before=START + timedelta(minutes=1)) == 1
+    assert stores.past.postings("text.winnow", SEVEN)["submission_id"].to_list() == ["b", "c"]
+    assert stores.past.frequencies("text.winnow", SEVEN)["df"].to_list() == [2]
+    kept = stores.past.fingerprints("text.winnow", list("abc"))["submission_id"].to_list()
+    assert kept == ["b", "c"]
+    assert upkeep.evict("text.winnow", before=START + timedelta(minutes=1)) == 0
 
 
 def test_a_worker_is_erased_and_nobody_else(stores: Stores, upkeep: Upkeep) -> None:

@@ -3,17 +3,35 @@
 import math
 import re
 import statistics
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from detectors.trajectory import strokes, work
+from detectors.checks import world_of
+from detectors.trajectory import sessions, strokes, work
 from detectors.trajectory.sessions import SESSION_FEATURES
 from pipeline.model import frames
+from pipeline.model.errors import ContentError
+from pipeline.ports import Document, Example, Picture, Probe
 
+LATER = datetime.fromtimestamp(1e9 + 60, UTC)
 DOCS = Path(__file__).parents[2] / "docs" / "trajectory.md"
+
+
+class NoDecoder:
+    """Looks into nothing."""
+
+    def probe(self, data: bytes, claim: str | None = None) -> Probe:
+        raise ContentError("blob.unreadable", "not read here")
+
+    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
+        raise ContentError("blob.unreadable", "not read here")
+
+    def document(self, data: bytes, media_type: str) -> Document:
+        raise ContentError("blob.unreadable", "not read here")
 
 
 def session(count: int, seed: int) -> strokes.Strokes:
@@ -84,6 +102,39 @@ def test_the_feature_dictionary_names_every_feature_with_its_unit() -> None:
     told = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", DOCS.read_text(), flags=re.MULTILINE))
     for name, (unit, _) in {**strokes.STROKE_FEATURES, **SESSION_FEATURES}.items():
         assert told.get(name, "").strip() == unit, f"docs/trajectory.md does not tell {name}"
+
+
+def test_every_feature_of_the_dictionary_is_measured() -> None:
+    world = world_of(
+        Example(
+            title="",
+            submissions=({"submission_id": "a", "session_id": "x", "text": "four"},),
+            events=tuple(
+                {"event_id": str(i), "session_id": "x", "worker_id": "w", "at": at, **more}
+                for i, (at, more) in enumerate(
+                    [
+                        (1e12, {"type": "page.view", "received_at": LATER}),
+                        (1e12 + 1, {"type": "focus.loss"}),
+                        (1e12 + 5, {"type": "focus.gain"}),
+                        (1e12 + 9, {"type": "clipboard.paste", "length": 3}),
+                        (1e12 + 4009, {"type": "focus.loss"}),
+                    ]
+                )
+            ),
+        ),
+        NoDecoder(),
+    )
+    batch = world.batch()
+    seen = sessions.observe(batch.submissions, batch.tasks, batch.events).table
+    written = work.writing(batch)
+    assert set(SESSION_FEATURES) <= {*seen.columns, *written.columns}
+    (row,) = seen.join(written, on="submission_id").to_dicts()
+    told = {n: row[n] for n in ("dwell_s", "focus_losses", "skew_ms", "paste_share", "pastes")}
+    assert told == {
+        "dwell_s": 4.009, "focus_losses": 2, "skew_ms": 60_000.0, "paste_share": 0.75, "pastes": 1,
+    }  # fmt: skip
+    shares = [0.25, 0.5, 0.25]  # 1 ms, twice 4 ms, 4 s
+    assert row["gap_entropy"] == pytest.approx(-sum(s * math.log(s) for s in shares))
 
 
 def test_touch_is_never_a_stroke() -> None:

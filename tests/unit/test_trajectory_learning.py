@@ -13,7 +13,7 @@ import pytest
 
 from detectors.checks import World, world_of
 from detectors.checks.conformance import find
-from detectors.trajectory import calibration, detector, examples, model, training
+from detectors.trajectory import calibration, detector, examples, model, training, withdraw
 from detectors.trajectory.calibration import Calibration
 from pipeline.model.errors import ContentError
 from pipeline.ports import Document, Example, Picture, Probe
@@ -92,6 +92,73 @@ def test_a_calibration_of_another_model_abstains() -> None:
     mixed = {**assets(), calibration.ASSET: calibration.dump(other)}
     findings = find(detector, replace(platform(), assets=mixed))
     assert set(findings.abstentions["code"]) == {"calibration.absent"}
+
+
+def newcomers(workers: int, scripts: int) -> World:
+    """Other people, of whom the last few are scripts."""
+    submissions, events = [], []
+    for i in range(workers):
+        sid, at = f"n{i:03}", examples.START + timedelta(days=9, minutes=i)
+        submissions.append(examples.sent(sid, at, worker_id=f"n{i}"))
+        seed = 9_000 + i
+        script = i >= workers - scripts
+        events += examples.ruled(sid, at) if script else examples.moves(sid, at, seed=seed)
+    return world_of(
+        Example(title="", submissions=tuple(submissions), events=tuple(events)), NoDecoder()
+    )
+
+
+def held(world: World) -> bytes | None:
+    return withdraw(assets(), world.submissions, world.tasks, world.batch().events)
+
+
+def test_a_calibration_stands_while_a_tenth_are_scripts() -> None:
+    assert held(newcomers(60, 6)) is None
+    assert held(newcomers(20, 20)) is None, "fewer than 30 workers tell nothing"
+
+
+def test_a_calibration_of_other_people_is_withdrawn_and_the_room_abstains() -> None:
+    world = newcomers(60, 40)
+    left = held(world)
+    norm = calibration.load(left)
+    assert left is not None
+    assert norm is not None
+    assert "40 of 60 workers" in norm.shifted["mouse"]
+    assert norm.nulls == {}
+    elsewhere = {**assets(), calibration.ASSET: left}
+    findings = find(detector, replace(world, assets=elsewhere))
+    assert set(findings.abstentions["code"]) == {"calibration.shifted"}
+    kinds = findings.signals["evidence"].str.json_path_match("$.kinds[*]")
+    assert "moved_like_a_script" not in set(kinds)
+    assert withdraw(elsewhere, world.submissions, world.tasks, world.batch().events) is None
+
+
+def test_clicks_without_moves_are_held_against_nobody_where_nobody_s_moves_are_logged() -> None:
+    norm = calibration.load(assets()[calibration.ASSET])
+    assert norm is not None
+    clicking = replace(norm, clicks={"*": (400, 1), "Linux": (300, 0), "Windows": (100, 1)})
+    rows, events = [], []
+    for i in range(40):
+        sid, at = f"c{i}", examples.START + timedelta(minutes=i)
+        rows.append(examples.sent(sid, at, worker_id=f"c{i}"))
+        events += [
+            {
+                "event_id": f"{sid}-{k}", "session_id": rows[-1]["session_id"], "worker_id": f"c{i}",
+                "submission_id": sid, "type": "pointer.down", "pointer_type": "mouse",
+                "at": at.timestamp() * 1000 + 900.0 * k, "x": 100.0 * k, "y": 5.0,
+                "user_agent": "X11; Linux",
+            }
+            for k in range(4)
+        ]  # fmt: skip
+    world = world_of(Example(title="", submissions=tuple(rows), events=tuple(events)), NoDecoder())
+    left = withdraw(
+        {**assets(), calibration.ASSET: calibration.dump(clicking)},
+        world.submissions, world.tasks, world.batch().events,
+    )  # fmt: skip
+    kept = calibration.load(left)
+    assert kept is not None
+    assert kept.clicks == {"Windows": (100, 1)}
+    assert kept.nulls.keys() == norm.nulls.keys()
 
 
 def test_too_few_workers_calibrate_nothing() -> None:
