@@ -1,4 +1,4 @@
-"""``serve``, ``keys``: the API for the payout platform, and who may use it."""
+"""``serve``, ``keys``: the API for the payout platform, the analysts' console, and who may use them."""
 
 import threading
 from collections.abc import Callable
@@ -32,18 +32,21 @@ def serve(
     ] = 5.0,
     home: Home = None,
 ) -> None:
-    """Serve the API: score checks, intake, settlements, reports, appeals, statements.
+    """Serve the API: score checks, intake, settlements, reports, appeals, statements. And the console.
 
     Make a key first: [bold]bountyguard keys make platform --scope checks --scope settlements[/bold]
+    The analysts' console is at /console/: [bold]bountyguard keys make li.wei --scope console[/bold]
     """
     import uvicorn
 
+    from pipeline.decode import open_decoder
     from pipeline.entry.api import Services, create_app
+    from pipeline.entry.console import Console, mount
     from pipeline.stores.gate import GateReader
     from pipeline.stores.ledger_writer import Writer
     from pipeline.stores.reception import Reception
 
-    with house(home) as opened:
+    with house(home) as opened, open_decoder() as looker:
         background = _Background(opened, judge_every)
         services = Services(
             database=opened.database,
@@ -56,9 +59,12 @@ def serve(
             intake=Reception(opened.intake, opened.decoder, background.wake),
             ready=background.faults,
         )
+        app = create_app(services)
+        # The console looks with a child of its own: a person does not wait for what is judged.
+        mount(app, Console(opened, services.access, services.writer, decoder=looker))
         with background:
             uvicorn.run(
-                create_app(services),
+                app,
                 host=host,
                 port=port,
                 log_level="warning",
@@ -121,7 +127,10 @@ class _Background:
 def make(
     name: Annotated[str, typer.Argument(help="who the key is for")],
     scope: Annotated[
-        list[str], typer.Option(help="checks, intake, settlements, reports, appeals, statements")
+        list[str],
+        typer.Option(
+            help="checks, intake, settlements, reports, appeals, statements; console for a person"
+        ),
     ],
     tenant: Annotated[
         str | None, typer.Option(help="publisher:<id> or worker:<id>; everybody's without")

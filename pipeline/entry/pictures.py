@@ -22,7 +22,7 @@ def draw(opened: "House", submission_id: str, folder: Path) -> list[Path]:
     written = []
     found = opened.known.signals([submission_id])
     for number, row in enumerate(found.iter_rows(named=True)):
-        made = _drawn(opened, row)
+        made = drawn(opened, row)
         if made is not None:
             suffix, text = made
             name = _UNSAFE.sub("_", f"{submission_id}-{number}-{row['reason_code']}")[:120]
@@ -32,7 +32,8 @@ def draw(opened: "House", submission_id: str, folder: Path) -> list[Path]:
     return written
 
 
-def _drawn(opened: "House", row: dict[str, Any]) -> tuple[str, str] | None:
+def drawn(opened: "House", row: dict[str, Any]) -> tuple[str, str] | None:
+    """Draw what one finding (a row of SIGNALS) shows: (``svg`` or ``html``, text); None for nothing."""
     evidence = orjson.loads(row["evidence"])
     family = row["reason_code"].partition(".")[0]
     if family == "trajectory":
@@ -67,7 +68,7 @@ def _texts(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> st
     ids = [row["submission_id"], row["matched_submission_id"]]
     texts = dict(opened.known.submissions(ids).select("submission_id", "text").iter_rows())
     spans = [s for s in evidence.get("spans", ()) if isinstance(s, dict)]
-    sides = (("start", "end"), ("source_start", "source_end"))
+    sides = (("begin", "end"), ("source_begin", "source_end"))
     columns = "".join(
         f"<section><h2>{html.escape(sid)}</h2>"
         f"<p>{_marked(texts.get(sid, ''), spans, *keys)}</p></section>"

@@ -16,7 +16,10 @@ from pipeline.stores.ledger import Ledger
 from pipeline.stores.ledger_books import Books
 from pipeline.stores.tables import ledger as tables
 
-SCOPES: Final = ("checks", "intake", "settlements", "reports", "appeals", "statements")
+SCOPES: Final = (
+    "checks", "intake", "settlements", "reports", "appeals", "statements", "console",
+)  # fmt: skip
+"""``console`` is for people: the key's name is who decides there."""
 CACHE: Final = timedelta(seconds=1)
 """A revoked key is refused within this time."""
 CACHE_MAX: Final = 10_000
@@ -29,6 +32,7 @@ class Caller:
     """Who asks: what the key may do, for whom, and how often."""
 
     key_id: str
+    name: str
     digest: str
     scopes: frozenset[str]
     tenant: str | None
@@ -124,11 +128,18 @@ class Access:
         caller = self._caller(key_id)
         known = caller.digest if caller else "0" * 64
         fits = hmac.compare_digest(known, _digest(secret))
-        if caller is None or not fits:
-            return None
+        return caller if fits and self._lives(caller) else None
+
+    def living(self, key_id: str) -> Caller | None:
+        """Return whose key that is, while it is neither expired nor revoked: for signed-in people."""
+        caller = self._caller(key_id)
+        return caller if self._lives(caller) else None
+
+    def _lives(self, caller: Caller | None) -> bool:
         now = self._clock()
-        ended = [t for t in (caller.expires_at, caller.revoked_at) if t is not None and t <= now]
-        return None if ended else caller
+        return caller is not None and all(
+            t is None or t > now for t in (caller.expires_at, caller.revoked_at)
+        )
 
     def _caller(self, key_id: str) -> Caller | None:
         now = self._clock()
@@ -149,6 +160,7 @@ class Access:
 def _caller_of(row: Any) -> Caller:
     return Caller(
         key_id=row.key_id,
+        name=row.name,
         digest=row.digest,
         scopes=frozenset(row.scopes.split()),
         tenant=row.tenant,
