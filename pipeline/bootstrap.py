@@ -22,6 +22,7 @@ from pipeline.stores.audit import AuditLog, CheckpointFile
 from pipeline.stores.blobs import FolderBlobs
 from pipeline.stores.circumstances import Circumstances
 from pipeline.stores.database import Database, open_database
+from pipeline.stores.deliveries import Deliveries
 from pipeline.stores.exports import evaluations_of
 from pipeline.stores.gate import GateReader
 from pipeline.stores.intake import RecordIntake
@@ -54,6 +55,7 @@ class House:
     quarantine: Quarantine
     rulebooks: Rulebooks
     listing: Listing
+    deliveries: Deliveries
 
     def rulebook(self) -> Rulebook:
         """Return the rulebook in force: the files, or what is pinned, with the steps taken since."""
@@ -148,6 +150,7 @@ def open_house(settings: Settings) -> Iterator[House]:
                 circumstances=Circumstances(database, ledger, settings.now),
                 rulebooks=Rulebooks(database, assets, settings.now),
                 listing=Listing(database),
+                deliveries=Deliveries(database),
             )
         finally:
             known.close()

@@ -8,7 +8,7 @@ survive it is deterministic (earliest submission first) so that a finding never 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -382,6 +382,12 @@ class Findings:
 
     signals: pl.DataFrame
     abstentions: pl.DataFrame
+
+
+DELIVERIES: Final = "watermark.deliveries"
+"""Asset: the newest deliveries that carry our mark, JSON Lines, newest first."""
+DELIVERY: Final = "watermark.delivery:"
+"""Asset: one delivery, by key id and serial: ``watermark.delivery:<key id>:<16 hex digits>``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,11 +28,13 @@ of unrelated ones the best place of all gave up to 0.47 on small overlaps."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
     """How well the picture agrees with a delivery: ``box`` is where it lies in the picture given
-    (x0, y0, x1, y1 pixels), ``seen`` the share of the delivery that overlaps."""
+    (x0, y0, x1, y1 pixels), ``corner`` where its corner lies in canonical pixels (x, y), ``seen``
+    the share of the delivery that overlaps."""
 
     agreement: float
     seen: float
     box: tuple[int, int, int, int]
+    corner: tuple[int, int] = (0, 0)
 
     @property
     def holds(self) -> bool:
@@ -66,7 +68,12 @@ def match(pixels: npt.NDArray[np.uint8], reading: Reading, delivery: Delivery) -
         agreement, seen = _agree(seen_edges, inner, own_edges, y, x)
         if agreement > best.agreement:
             box = _box(reading, delivery, y * SHRINK, x * SHRINK, (height, width))
-            best = Match(agreement=round(agreement, 4), seen=round(seen, 4), box=box)
+            best = Match(
+                agreement=round(agreement, 4),
+                seen=round(seen, 4),
+                box=box,
+                corner=(x * SHRINK, y * SHRINK),
+            )
     return best
 
 

@@ -7,7 +7,7 @@ data, and the picture only as a thumbnail of 64 grey pixels on its shorter side.
 import base64
 import binascii
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -140,18 +140,34 @@ def to_line(row: Delivery) -> bytes:
     )
 
 
-class Registry:
-    """Deliveries by key and serial."""
+LookUp = Callable[[str, int], bytes | None]
+"""The line of a delivery by key id and serial, from a store that holds them all."""
 
-    def __init__(self, rows: Iterable[Delivery]) -> None:
+
+class Registry:
+    """Deliveries by key and serial: those given, and whatever ``look_up`` knows beyond them."""
+
+    def __init__(self, rows: Iterable[Delivery], look_up: LookUp | None = None) -> None:
         self._rows: dict[tuple[str, int], Delivery] = {(r.key_id, r.serial): r for r in rows}
+        self._look_up = look_up
+
+    def beyond(self, look_up: LookUp) -> "Registry":
+        """Return a registry that also asks ``look_up`` for what it does not hold."""
+        return Registry(self._rows.values(), look_up)
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def find(self, key_id: str, serial: int) -> Delivery | None:
         """Return the delivery with that serial, or None."""
-        return self._rows.get((key_id, serial))
+        found = self._rows.get((key_id, serial))
+        if found is None and self._look_up is not None:
+            line = self._look_up(key_id, serial)
+            found = next(iter(Registry.from_lines(line)), None) if line else None
+        return found
+
+    def __iter__(self) -> Iterator[Delivery]:
+        return iter(self._rows.values())
 
     def under(self, key_id: str) -> Iterator[Delivery]:
         """Yield the deliveries made under a key, newest first."""

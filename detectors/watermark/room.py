@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
@@ -19,7 +20,16 @@ from detectors.watermark.stamps import may_be_stamped, read_stamp, stamp_contrad
 from detectors.watermark.textmark import TextReading, read_text
 from detectors.watermark.visible import SIDE, Template, find_known, from_json
 from pipeline.model.errors import ContentError
-from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past, Picture
+from pipeline.ports import (
+    DELIVERIES,
+    DELIVERY,
+    Batch,
+    DetectorSpec,
+    Example,
+    Findings,
+    Past,
+    Picture,
+)
 
 HABIT_KIND: Final = "watermark.habit"
 LENIENT: Final = frozenset({"edited", "early", "late", "away", "clocks", "device"})
@@ -31,7 +41,6 @@ SHARE_MAX: Final = 0.5
 ANCHORS: Final = "watermark.trust_anchors"
 STAMP_SIDE_MAX: Final = 1280
 KEYS: Final = "watermark.keys"
-DELIVERIES: Final = "watermark.deliveries"
 TEMPLATES: Final = "watermark.templates"
 _DOCUMENTS: Final = frozenset(
     {
@@ -51,7 +60,7 @@ class WatermarkDetector:
 
     spec = DetectorSpec(
         name="watermark",
-        version="1",
+        version="2",
         consumes=frozenset({"text", "contents", "tasks"}),
         reason_codes=frozenset(
             {
@@ -102,7 +111,10 @@ class WatermarkDetector:
         self._metadata(batch, past, given, built)
         keys, deliveries = past.asset(KEYS), past.asset(DELIVERIES)
         if keys and deliveries:
-            keyring, registry = ours.load(keys, deliveries)
+            keyring, newest = ours.load(keys, deliveries)
+            registry = newest.beyond(
+                lambda key_id, serial: past.asset(f"{DELIVERY}{key_id}:{serial:016x}")
+            )
             _marked(batch, keyring, registry, given, built)
         templates = past.asset(TEMPLATES)
         if templates:
@@ -313,6 +325,8 @@ def _picture_mark(
         return
     evidence = dict(found.evidence)
     evidence["located_at"] = [round(v / picture.scale) for v in evidence["located_at"]]
+    full = np.diag([1 / picture.scale, 1 / picture.scale, 1.0]) @ np.array(evidence["homography"])
+    evidence["homography"] = np.round(full, 9).tolist()
     built.signal(
         row["submission_id"],
         "watermark.platform_mark",
@@ -324,7 +338,6 @@ def _picture_mark(
         | {
             "content_index": row["content_index"],
             "sha256": row["digest"],
-            "pixels_per_original": round(picture.scale, 6),
         },
     )
 

@@ -15,6 +15,7 @@ from pipeline.entry import (
     cli_life,
     cli_line,
     cli_look,
+    cli_marks,
     cli_rules,
     cli_serve,
     cli_tables,
@@ -56,6 +57,7 @@ cli_books.register(app)
 cli_serve.register(app)
 cli_keep.register(app)
 cli_life.register(cli_rules.app)
+cli_marks.register(app)
 app.add_typer(cli_rules.app, name="rules")
 app.add_typer(cli_life.lists, name="lists")
 app.add_typer(webhooks.app, name="webhooks")

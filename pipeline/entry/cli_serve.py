@@ -42,6 +42,7 @@ def serve(
     from pipeline.decode import open_decoder
     from pipeline.entry.api import Services, create_app
     from pipeline.entry.console import Console, mount
+    from pipeline.entry.marking import CopyDesk
     from pipeline.stores.gate import GateReader
     from pipeline.stores.ledger_writer import Writer
     from pipeline.stores.reception import Reception
@@ -58,6 +59,7 @@ def serve(
             clock=opened.settings.now,
             intake=Reception(opened.intake, opened.decoder, background.wake),
             ready=background.faults,
+            marker=CopyDesk(opened),
         )
         app = create_app(services)
         # The console looks with a child of its own: a person does not wait for what is judged.
@@ -129,7 +131,8 @@ def make(
     scope: Annotated[
         list[str],
         typer.Option(
-            help="checks, intake, settlements, reports, appeals, statements; console for a person"
+            help="checks, intake, settlements, reports, appeals, statements, deliveries; "
+            "console for a person"
         ),
     ],
     tenant: Annotated[

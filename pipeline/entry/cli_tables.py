@@ -34,7 +34,7 @@ def export(
     """Print a table as JSON Lines, CSV or Parquet, always in the same order.
 
     Tables: assessments, evaluations, signals, abstentions, quarantine, submissions, tasks, workers,
-    contents, segments, assets, and of the ledgers credit, transfers, holds, cases, audit.
+    contents, segments, assets, deliveries, and of the ledgers credit, transfers, holds, cases, audit.
     """
     from pipeline.stores.exports import export as export_frame
 

@@ -13,6 +13,7 @@ from pipeline.model.errors import ContentError
 if TYPE_CHECKING:
     from pipeline.bootstrap import House
 
+SIDE_MAX = 16_384
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -47,7 +48,31 @@ def drawn(opened: "House", row: dict[str, Any]) -> tuple[str, str] | None:
     if family == "image" and row["matched_submission_id"]:
         page = _overlaid(opened, row, evidence)
         return None if page is None else ("html", page)
+    if family in ("watermark", "provenance"):
+        return "html", _marked_file(opened, row, evidence)
     return None
+
+
+def _marked_file(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> str:
+    """Draw a finding of the watermark room over the file that it is about, as far as it decodes."""
+    from detectors.watermark.pictures import finding_page
+    from detectors.watermark.registry import Registry
+
+    pixels = delivery = None
+    files = opened.known.contents([row["submission_id"]])
+    at = evidence.get("content_index")
+    for file in files.iter_rows(named=True):
+        if file["content_index"] == at and (file["media_type"] or "").startswith("image/"):
+            try:
+                data = opened.blobs.get(file["digest"])
+                pixels = opened.decoder.pictures(data, side_max=SIDE_MAX, frames_max=1)[0].pixels
+            except ContentError:
+                break  # erased or unreadable: the facts are drawn without it
+    named = evidence.get("deliveries") or ()
+    if named and "key_id" in evidence:
+        line = opened.deliveries.line(evidence["key_id"], named[0]["serial"])
+        delivery = next(iter(Registry.from_lines(line)), None) if line else None
+    return finding_page(row["reason_code"], evidence, pixels, delivery)
 
 
 def _session(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> str:

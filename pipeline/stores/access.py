@@ -17,7 +17,7 @@ from pipeline.stores.ledger_books import Books
 from pipeline.stores.tables import ledger as tables
 
 SCOPES: Final = (
-    "checks", "intake", "settlements", "reports", "appeals", "statements", "console",
+    "checks", "intake", "settlements", "reports", "appeals", "statements", "deliveries", "console",
 )  # fmt: skip
 """``console`` is for people: the key's name is who decides there."""
 CACHE: Final = timedelta(seconds=1)

@@ -139,6 +139,8 @@ def _named_files(connection: Connection) -> list[str]:
 def _named_blobs(connection: Connection) -> list[str]:
     digests = set(connection.execute(sa.select(record.contents.c.digest)).scalars())
     digests |= set(connection.execute(sa.select(record.assets.c.digest)).scalars())
+    copies = record.deliveries.c.digest
+    digests |= set(connection.execute(sa.select(copies).where(copies.is_not(None))).scalars())
     for references in connection.execute(sa.select(record.tasks.c.reference_digests)).scalars():
         digests |= set(orjson.loads(references))
     return sorted(digests)

@@ -28,6 +28,10 @@ ASSETS: Final[frames.Schema] = {
     "name": S, "version": I, "digest": S, "made_at": frames.UTC, "note": S,
 }  # fmt: skip
 CLOCKS: Final[frames.Schema] = {"session_id": S, "delay_ms": pl.Float64()}
+DELIVERIES: Final[frames.Schema] = {
+    "key_id": S, "serial": S, "submission_id": S, "worker_id": S, "task_id": S, "recipient": S,
+    "delivered_at": frames.UTC,
+}  # fmt: skip
 
 
 def assessments(database: Database, since: datetime | None) -> pl.DataFrame:
@@ -127,6 +131,7 @@ EXPORTS: Final[Mapping[str, Export]] = MappingProxyType(
         ),
         "contents": _plain(record.contents, frames.CONTENTS, "submission_id", "content_index"),
         "segments": _plain(record.segments, SEGMENTS, "segment_id"),
+        "deliveries": _plain(record.deliveries, DELIVERIES, "delivered_at", "key_id", "serial"),
         "assets": _plain(record.assets, ASSETS, "name", "version"),
         "clocks": _plain(record.session_clocks, CLOCKS, "session_id"),
     }

@@ -8,10 +8,11 @@ import polars as pl
 import sqlalchemy as sa
 
 from pipeline.model import frames, sessions
-from pipeline.ports import Batch, Decoder
+from pipeline.ports import DELIVERIES, DELIVERY, Batch, Decoder
 from pipeline.stores.assets import Assets
 from pipeline.stores.blobs import FolderBlobs
 from pipeline.stores.database import Database
+from pipeline.stores.deliveries import Deliveries
 from pipeline.stores.fetch import fetch, fetch_by_ids
 from pipeline.stores.fingerprints import FingerprintStore
 from pipeline.stores.segments import Segments
@@ -44,6 +45,7 @@ class StorePast:
         self._blobs = blobs
         self._assets = assets
         self._decoder = decoder
+        self._deliveries = Deliveries(database)
         self._fingerprints = FingerprintStore(database, segments, index)
 
     def close(self) -> None:
@@ -210,7 +212,13 @@ class StorePast:
 
     def asset(self, name: str) -> bytes | None:
         """Return the newest version of an asset."""
-        return self._assets.get(name)
+        if name.startswith(DELIVERY):
+            key_id, _, serial = name.removeprefix(DELIVERY).rpartition(":")
+            return self._deliveries.line(key_id, serial)
+        kept = self._assets.get(name)
+        if name == DELIVERIES:
+            return self._deliveries.newest() + (kept or b"") or None
+        return kept
 
     def blob(self, digest: str) -> bytes:
         """Return the bytes of a file."""

@@ -194,6 +194,7 @@ class Upkeep:
             for table in (files, record.fingerprinted, record.named_events):
                 connection.execute(sa.delete(table).where(table.c.submission_id.in_(ids)))
             self._erase_evidence(connection, ids)
+            digests |= self._erase_deliveries(connection, worker_id)
             shared = set(
                 connection.execute(
                     sa.select(files.c.digest).where(files.c.digest.in_(digests))
@@ -203,6 +204,16 @@ class Upkeep:
             self._blobs.remove(digest)
         self._erase_segments(worker_id, ids)
         return len(ids)
+
+    @staticmethod
+    def _erase_deliveries(connection: Connection, worker_id: str) -> set[str]:
+        """Forget the marked copies of a worker's work; return the digests of those that are kept."""
+        table = record.deliveries
+        mine = table.c.worker_id == worker_id
+        kept = connection.execute(sa.select(table.c.digest).where(mine)).scalars()
+        digests = {digest for digest in kept if digest is not None}
+        connection.execute(sa.delete(table).where(mine))
+        return digests
 
     @staticmethod
     def _erase_evidence(connection: Connection, ids: Sequence[str]) -> None:

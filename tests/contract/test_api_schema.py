@@ -12,11 +12,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import World, api
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
+from pipeline.model.errors import UsageError
 from pipeline.stores.access import SCOPES
 from pipeline.stores.database import open_database
 
 NOT_OURS = [positive_data_acceptance, ignored_auth]
 """A made-up permit is rightly refused; keys are tried one by one in ``test_api_gate``."""
+
+
+def nothing_to_mark(submission_id: str, content_index: int | None, recipient: str) -> None:
+    raise UsageError("content.unknown", "this world holds no files")
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +31,7 @@ def described(tmp_path_factory: pytest.TempPathFactory) -> Any:
     world.task("t")
     world.submit("s")
     world.judge("s", "approve")
-    app, services = api(world, folder, intake=lambda kind, data: [])
+    app, services = api(world, folder, intake=lambda kind, data: [], marker=nothing_to_mark)
     key = services.access.make("all", SCOPES, per_minute=10_000_000)
     app.state.key = key
     yield schemathesis.openapi.from_asgi("/openapi.json", app)

@@ -8,7 +8,7 @@ import pytest
 
 from detectors.watermark.examples import texture
 from detectors.watermark.mark import Keyring, MarkKey, embed, p_present, read, verify
-from detectors.watermark.mark.code import decode, encode, seal, unseal
+from detectors.watermark.mark.code import CODED_BITS, decode, decode_list, encode, seal, unseal
 from detectors.watermark.ours import find_mark
 from detectors.watermark.registry import Delivery, Registry, deliver, to_line
 from pipeline.model.errors import UsageError
@@ -59,9 +59,43 @@ def test_the_serial_is_read_blind(marked: Pixels, attack: object) -> None:
     assert verify(found[1], KEY, SERIAL) < 1e-12
 
 
-def test_the_mark_is_faint_and_exactly_as_strong_as_asked(marked: Pixels) -> None:
-    assert 42.0 <= cv2.PSNR(texture(5), marked) <= 42.6
+def test_the_mark_is_faint_as_asked_and_fainter_where_it_would_show(marked: Pixels) -> None:
+    assert cv2.PSNR(texture(5), marked) >= 42.0
     assert 45.8 <= cv2.PSNR(texture(5), embed(texture(5), 1, KEY, psnr_db=46.0)) <= 46.2
+    rough = np.random.default_rng(3).integers(0, 255, (400, 500, 3), dtype=np.uint8)
+    rough = cv2.GaussianBlur(rough, (0, 0), 1.0)
+    assert 42.0 <= cv2.PSNR(rough, embed(rough, 1, KEY)) <= 42.3
+    smooth = cv2.GaussianBlur(texture(5), (0, 0), 6.0)
+    assert cv2.PSNR(smooth, embed(smooth, 1, KEY)) >= 43.0
+
+
+def test_the_next_best_messages_hold_what_noise_hid() -> None:
+    draw, first, listed = np.random.default_rng(4), 0, 0
+    for number in range(30):
+        message = seal(KEY, number)
+        soft = encode(message) * 0.78 + draw.normal(0, 1, CODED_BITS)
+        found = [unseal(KEY, m) for m in decode_list(soft.astype(np.float32), 64)]
+        first += found[0] == number
+        listed += number in found
+        assert {f for f in found if f is not None} <= {number}
+    assert listed >= first + 5
+
+
+def bent(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    moves = np.array([[0.03, -0.02], [-0.02, 0.03], [0.03, 0.02], [-0.03, -0.03]], np.float32)
+    to = cv2.getPerspectiveTransform(
+        corners, (corners + moves * [width, height]).astype(np.float32)
+    )
+    return np.asarray(cv2.warpPerspective(pixels, to, (width, height), flags=cv2.INTER_CUBIC))
+
+
+def test_a_small_and_a_bent_copy_of_a_whole_picture_are_read() -> None:
+    large = np.asarray(cv2.resize(texture(14), (768, 512), interpolation=cv2.INTER_CUBIC), np.uint8)
+    copy = embed(large, SERIAL, KEY)
+    small = np.asarray(cv2.resize(copy, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA))
+    assert [read(change, [KEY])[0].serial for change in (small, bent(copy))] == [SERIAL, SERIAL]
 
 
 def test_an_unmarked_picture_gives_nothing() -> None:

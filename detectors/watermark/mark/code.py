@@ -7,9 +7,12 @@ code is the rate-1/3, constraint-length-9 convolutional code 557, 663, 711 (octa
 """
 
 import hashlib
+import heapq
 import hmac
+import itertools
+from collections.abc import Iterator
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +24,7 @@ MAC_BITS: Final = 32
 MESSAGE_BITS: Final = SERIAL_BITS + MAC_BITS
 _LENGTH: Final = 9
 _POLYNOMIALS: Final = (0o557, 0o663, 0o711)
+_NEVER: Final = -1e9
 _STATES: Final = 1 << (_LENGTH - 1)
 CODED_BITS: Final = (MESSAGE_BITS + _LENGTH - 1) * len(_POLYNOMIALS)
 
@@ -85,19 +89,60 @@ def encode(message: Bits) -> npt.NDArray[np.float32]:
 
 def decode(soft: Soft) -> Bits:
     """Find the message whose code correlates best with ``soft`` (``CODED_BITS`` values)."""
-    previous, output, bit = _trellis()
+    return next(decode_list(soft, 1))
+
+
+def decode_list(soft: Soft, count: int) -> Iterator[Bits]:
+    """Yield the ``count`` messages whose codes correlate best with ``soft``, best first.
+
+    A Viterbi pass forwards, then a best-first search backwards whose estimate, the forward metric,
+    is exact (tree-trellis algorithm, Soong and Huang 1991): each further message costs one walk
+    through the trellis. A MAC tells which of them was written.
+    """
+    previous, _, bit = _trellis()
+    gains, metrics = _forward(soft)
+    order = itertools.count()
+    # total metric (negated), tie-break, step and state from which to walk on, gain of what is
+    # walked, and its bits, last first
+    queue: list[tuple[float, int, int, int, float, tuple[Any, ...]]] = [
+        (-float(metrics[-1, 0]), next(order), len(gains), 0, 0.0, ())
+    ]
+    for _ in range(count):
+        if not queue:
+            return
+        _, _, step, state, walked, bits = heapq.heappop(queue)
+        while step > 0:
+            step -= 1
+            bits = (int(bit[state]), bits)
+            told = [float(gains[step, state, way]) for way in (0, 1)]
+            total = [float(metrics[step, previous[state, way]]) + told[way] for way in (0, 1)]
+            best = int(total[1] > total[0])
+            if total[1 - best] > _NEVER / 2:
+                other = int(previous[state, 1 - best])
+                row = (-(total[1 - best] + walked), next(order), step, other,
+                       walked + told[1 - best], bits)  # fmt: skip
+                heapq.heappush(queue, row)
+            walked += told[best]
+            state = int(previous[state, best])
+        yield _unwound(bits)
+
+
+def _unwound(bits: tuple[Any, ...]) -> Bits:
+    """Lay out linked bits, first one outermost, as a message."""
+    message = np.zeros(MESSAGE_BITS, np.uint8)
+    for at in range(MESSAGE_BITS):
+        message[at], bits = bits
+    return message
+
+
+def _forward(soft: Soft) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Gains of every branch (steps, states, 2), and the best metric before every step."""
+    previous, output, _ = _trellis()
     steps = soft.reshape(-1, len(_POLYNOMIALS)).astype(np.float32)
     gains = output.reshape(-1, len(_POLYNOMIALS)) @ steps.T
     gains = np.ascontiguousarray(gains.T).reshape(len(steps), _STATES, 2)
-    metric = np.full(_STATES, -1e9, np.float32)
-    metric[0] = 0.0
-    chosen = np.zeros((len(steps), _STATES), np.uint8)
+    metrics = np.full((len(steps) + 1, _STATES), _NEVER, np.float32)
+    metrics[0, 0] = 0.0
     for step, gain in enumerate(gains):
-        ways = metric[previous] + gain
-        np.greater(ways[:, 1], ways[:, 0], out=chosen[step], casting="unsafe")
-        metric = ways.max(axis=1)
-    state, message = 0, np.zeros(len(steps), np.uint8)
-    for step in range(len(steps) - 1, -1, -1):
-        message[step] = bit[state]
-        state = int(previous[state, chosen[step, state]])
-    return message[:MESSAGE_BITS]
+        (metrics[step][previous] + gain).max(axis=1, out=metrics[step + 1])
+    return gains, metrics

@@ -6,7 +6,7 @@ epoch gives unrelated carriers, so that what is learned from old deliveries is w
 
 import binascii
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import msgspec
@@ -34,6 +34,10 @@ class MarkKey:
         if len(self.master) < MASTER_BYTES_MIN:
             raise UsageError("mark.key", f"key {self.key_id}: {MASTER_BYTES_MIN} bytes at least")
 
+    def retire(self) -> "MarkKey":
+        """Return this key as one that only detects."""
+        return replace(self, retired=True)
+
     def derive(self, purpose: str, length: int = 32) -> bytes:
         """Derive the subkey for one purpose."""
         info = b"\x00".join(
@@ -60,9 +64,12 @@ class Keyring:
             raise UsageError("mark.key", f"the keyring holds no key {key_id!r}")
         return found
 
-    def current(self) -> MarkKey:
-        """Return the newest key that may still mark. Raises ``UsageError`` where there is none."""
-        live = [key for key in self.keys if not key.retired]
+    def current(self, tenant: str | None = None) -> MarkKey:
+        """Return the newest key (of a tenant) that may still mark.
+
+        Raises ``UsageError`` where there is none.
+        """
+        live = [k for k in self.keys if not k.retired and tenant in (None, k.tenant)]
         if not live:
             raise UsageError("mark.key", "the keyring holds no key that is not retired")
         return max(live, key=lambda key: (key.epoch, key.key_id))

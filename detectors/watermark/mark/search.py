@@ -23,8 +23,10 @@ Matrices = npt.NDArray[np.float64]
 """(n, 2, 2): canonical (x, y) to working (x, y)."""
 
 SEARCH_SIDE: Final = 512
+MIDDLE_SIDE: Final = 352
+"""Side of the window in the middle of a picture in which bends are looked for."""
 _PAD: Final = 1.25
-_FREQUENCY_MAX: Final = 0.48
+FREQUENCY_MAX: Final = 0.48
 _CHUNK: Final = 512
 
 DIHEDRAL: Final[Matrices] = np.array(
@@ -89,7 +91,7 @@ def spectrum(white: Floats, scale: float = 1.0) -> Spectrum:
     rows = sfft.next_fast_len(int(height * _PAD), real=True)
     columns = sfft.next_fast_len(int(width * _PAD), real=True)
     padded = np.zeros((rows, columns), np.float32)
-    padded[:height, :width] = white * np.outer(_taper(height), _taper(width))
+    padded[:height, :width] = white * np.outer(taper(height), taper(width))
     padded = np.roll(padded, (-(height // 2), -(width // 2)), (0, 1))
     half = sfft.rfft2(padded)
     power = (half.real**2 + half.imag**2).astype(np.float32)
@@ -104,7 +106,8 @@ def spectrum(white: Floats, scale: float = 1.0) -> Spectrum:
     return Spectrum(values=full, scale=scale)
 
 
-def _taper(length: int) -> Floats:
+def taper(length: int) -> Floats:
+    """Weights of a window: one, falling to nothing over a tenth at either end."""
     edge = np.arange(length) + 0.5
     return np.asarray(np.minimum(1.0, np.minimum(edge, edge[::-1]) / (0.1 * length)), np.float32)
 
@@ -125,7 +128,7 @@ def _correlate(seen: Spectrum, found: Comb, matrices: Matrices) -> Floats:
     turned = np.linalg.inv(matrices * seen.scale).astype(np.float32)
     fx = turned[:, 0, 0, None] * found.kx + turned[:, 1, 0, None] * found.ky
     fy = turned[:, 0, 1, None] * found.kx + turned[:, 1, 1, None] * found.ky
-    known = np.maximum(np.abs(fx), np.abs(fy)) < _FREQUENCY_MAX
+    known = np.maximum(np.abs(fx), np.abs(fy)) < FREQUENCY_MAX
     ix = np.rint(fx * columns).astype(np.int32)
     iy = np.rint(fy * rows).astype(np.int32)
     ix += columns * (ix < 0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -24,7 +25,7 @@ RADIUS_MIN, RADIUS_MAX = 0.040, 0.27
 """Band of the lines, in cycles a canonical pixel."""
 USED: Final = 0.62
 SYNC_SHARE: Final = 0.16
-FALLOFF: Final = 0.5
+FALLOFF: Final = 0.65
 GUIDE_STEP: Final = 4
 """Guide lines lie on every 4th line number: a pattern of a quarter of the tile, whose shift is
 found on a 16th of the places, which makes a rough search over geometry cheap."""
@@ -52,6 +53,25 @@ class Layout:
     signs: Floats
     sync_tile: Complexes
     shape: Floats
+
+
+ACTIVITY_MIN, ACTIVITY_MAX, ACTIVITY_POWER = 1.5, 18.0, 0.6
+"""The mask under which a mark is written: local activity, bounded, to a power."""
+
+
+def activity(high: Floats, reduced: int = 1) -> Floats:
+    """Local root mean square of a high-passed picture, ``reduced`` canonical pixels a pixel."""
+    return np.asarray(cv2.sqrt(cv2.GaussianBlur(high * high, (0, 0), 4.0 / reduced)), np.float32)
+
+
+def mask(busy: Floats) -> Floats:
+    """How strongly a mark may be written where a picture is that busy."""
+    return np.asarray(np.clip(busy, ACTIVITY_MIN, ACTIVITY_MAX) ** ACTIVITY_POWER, np.float32)
+
+
+def listen(busy: Floats) -> Floats:
+    """How much a pixel says of the mark: its strength there over the variance of the picture."""
+    return np.asarray(4 * mask(busy) / np.square(busy + 2.0), np.float32)
 
 
 def _generator(key: MarkKey, purpose: str) -> np.random.Generator:
@@ -84,6 +104,7 @@ def layout(key: MarkKey) -> Layout:
     sync, payload = np.concatenate([guides, others[:cut]]), others[cut:]
     sync_values = _quadrants(_generator(key, "sync"), len(sync))
     sync_values[: len(guides)] *= GUIDE_GAIN
+    payload = payload[np.argsort(np.hypot(payload[:, 0], payload[:, 1]), kind="stable")]
     draw = _generator(key, "signs")
     count = 2 * len(payload)
     tile = np.zeros((TILE, TILE), np.complex64)
@@ -94,11 +115,22 @@ def layout(key: MarkKey) -> Layout:
         sync=sync,
         sync_values=sync_values,
         payload=payload,
-        assign=(np.arange(count) % CODED_BITS)[draw.permutation(count)],
+        assign=_spread_bits(count, draw),
         signs=(2.0 * draw.integers(0, 2, count) - 1.0).astype(np.float32),
         sync_tile=tile,
         shape=((np.maximum(radius, RADIUS_MIN) / RADIUS_MIN) ** -FALLOFF).astype(np.float32),
     )
+
+
+def _spread_bits(count: int, draw: np.random.Generator) -> Ints:
+    """Assign coded bits to signs, lines ordered by radius: every band carries every bit.
+
+    What shrinks or blurs a picture takes the outer lines; with bits dealt in rounds, no bit loses
+    all its signs as long as the innermost round is left.
+    """
+    rounds = [draw.permutation(CODED_BITS) for _ in range(-(-count // CODED_BITS))]
+    dealt = np.concatenate(rounds)[:count]
+    return np.concatenate([dealt[0::2], dealt[1::2]])
 
 
 def expected_signs(key: MarkKey, coded: Floats) -> Floats:
@@ -117,6 +149,16 @@ def draw_lines(key: MarkKey, coded: Floats) -> Complexes:
     lines[place.payload[:, 0], place.payload[:, 1]] = values
     lines[-place.payload[:, 0], -place.payload[:, 1]] = np.conj(values)
     return np.asarray(lines * place.shape, np.complex64)
+
+
+def guide_lines(key: MarkKey) -> npt.NDArray[np.bool_]:
+    """Say where in the tile's transform a key's guide lines lie, conjugates included."""
+    place = layout(key)
+    lines = place.sync[: place.guides]
+    out = np.zeros((TILE, TILE), np.bool_)
+    out[lines[:, 0], lines[:, 1]] = True
+    out[-lines[:, 0], -lines[:, 1]] = True
+    return out
 
 
 def tile_shift(key: MarkKey, pixels: npt.NDArray[np.uint8]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
-from pipeline.entry.api import checks, problems
+from pipeline.entry.api import checks, deliveries, problems
 from pipeline.entry.api.edge import Edge, Metrics
 from pipeline.entry.api.guard import Guard
 from pipeline.entry.api.routes import router
@@ -51,6 +51,7 @@ def create_app(services: Services) -> FastAPI:
         Route(CHECKS, checks.ScoreChecks(services, guard, metrics).__call__, methods=["POST"])
     )
     app.include_router(router(services, guard))
+    app.include_router(deliveries.router(services, guard))
     _health(app, services, metrics)
     app.add_exception_handler(problems.Problem, problems.on_problem)
     app.add_exception_handler(BountyguardError, problems.on_problem)

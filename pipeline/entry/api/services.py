@@ -25,6 +25,23 @@ class Intake(Protocol):
         ...
 
 
+class Marker(Protocol):
+    """Makes and records marked copies of what was handed in, and keeps them.
+
+    Raises ``UsageError`` or ``ContentError`` where there is nothing that can carry a mark.
+    """
+
+    def __call__(
+        self, submission_id: str, content_index: int | None, recipient: str
+    ) -> Mapping[str, str]:
+        """Return ``key_id``, ``serial``, ``media_type`` and the ``digest`` of the kept copy."""
+        ...
+
+    def kept(self, digest: str) -> bytes:
+        """Return a copy that was made before."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Bounds of a request. Bodies in bytes, times in seconds."""
@@ -46,5 +63,6 @@ class Services:
     reader: AssessmentReader
     clock: Callable[[], datetime]
     intake: Intake | None = None
+    marker: Marker | None = None
     ready: Callable[[], Sequence[str]] = tuple
     limits: Limits = field(default_factory=Limits)

@@ -231,6 +231,22 @@ assets = sa.Table(
 )
 """Trained models, calibrations, key registries: bytes in the blob store, the newest version stands."""
 
+deliveries = sa.Table(
+    "deliveries",
+    metadata,
+    sa.Column("key_id", sa.String(64), primary_key=True),
+    sa.Column("serial", sa.String(16), primary_key=True),
+    sa.Column("submission_id", sa.String(128), nullable=False, index=True),
+    sa.Column("worker_id", sa.String(128), nullable=False, index=True),
+    sa.Column("task_id", sa.String(128), nullable=False),
+    sa.Column("recipient", sa.Text, nullable=False),
+    sa.Column("delivered_at", Instant, nullable=False, index=True),
+    sa.Column("line", sa.Text, nullable=False),
+    sa.Column("digest", sa.String(64)),
+)
+"""Marked copies that were handed over: which serial went to whom. ``line`` is what the watermark room
+reads, with a thumbnail of the picture; ``digest`` names the copy where it is kept."""
+
 rulesets = sa.Table(
     "rulesets",
     metadata,
