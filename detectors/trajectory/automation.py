@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
+from scipy.special import bdtrc
 
 from detectors.kit.findings import FindingsBuilder
 from detectors.trajectory import calibration, model
@@ -25,6 +26,9 @@ RULER_PATH_PX: Final = 100.0
 RULER_P: Final = 1e-4
 """A hand's stroke of 100 px or more that stays within rounding of a line at one speed (spread under
 15 %), or on any path at a spread under 10 %: none of 30,858 of people, so at most 1 in 10,000 (95 %)."""
+RULER_SURE: Final = 1e-3
+P_LEAST: Final = 1e-12
+"""However many strokes agree: the bound on one of them is not known more exactly than that."""
 METRONOME_SPREAD: Final = 0.1
 METRONOME_KEYS: Final = 15
 METRONOME_FEW: Final = 8
@@ -118,7 +122,9 @@ def _ruler(sessions: Sessions, cases: list[Case]) -> None:
     strokes = np.bincount(sessions.owner, minlength=len(cases))
     for i in np.flatnonzero(hits):
         k, n = int(hits[i]), int(strokes[i])
-        p = min(1.0, math.comb(n, k) * RULER_P**k)
+        p = max(float(bdtrc(k - 1, n, RULER_P)), P_LEAST)
+        if p > ALPHA:
+            continue  # so many strokes that a hand may have done so
         numbers = [int(s) for s in np.flatnonzero(hit & (sessions.owner == i))[:5]]
         told = {
             "strokes": k, "of": n,
@@ -127,7 +133,8 @@ def _ruler(sessions: Sessions, cases: list[Case]) -> None:
             ],
             "speed_spread": [round(float(spread[s]), 3) for s in numbers],
         }  # fmt: skip
-        cases[i].add("one_speed_along_a_path", told, p=p, strength=0.85 if k >= 2 else 0.35)
+        sure = k >= 2 and p <= RULER_SURE
+        cases[i].add("one_speed_along_a_path", told, p=p, strength=0.85 if sure else 0.35)
 
 
 def _held(text: str) -> int:

@@ -19,6 +19,8 @@ MARGIN: Final = 24
 POINTS_MAX: Final = 4_000
 """More positions of a session are thinned evenly: a picture needs no more."""
 MARKS_MAX: Final = 600
+STROKES_MAX: Final = 800
+"""More strokes are thinned evenly too; the matched ones are always drawn."""
 
 COLOURS: Final = ("#2b6cb0", "#c05621", "#2f855a", "#6b46c1", "#b83280", "#975a16")
 _LANES: Final = (
@@ -84,6 +86,12 @@ def _numbered(cut: strokes.Strokes) -> list[int]:
     return [int(n) if g else -1 for n, g in zip(numbers, good, strict=True)]
 
 
+def _drawn(numbers: Sequence[int], marked: Sequence[int]) -> list[int]:
+    step = max(1, len(numbers) // STROKES_MAX)
+    kept = set(marked)
+    return [i for i, n in enumerate(numbers) if i % step == 0 or (n >= 0 and n in kept)]
+
+
 def _thin(cut: strokes.Strokes, a: int, b: int) -> slice:
     return slice(a, b, max(1, len(cut.t) // POINTS_MAX))
 
@@ -101,7 +109,7 @@ def _paths(cut: strokes.Strokes, marked: Sequence[int], top: int) -> str:
     scale = min((WIDTH - 16) / wide, (PATH_HEIGHT - 16) / high)
     parts = [frame]
     numbers = _numbered(cut)
-    for i in range(len(cut)):
+    for i in _drawn(numbers, marked):
         rows = _thin(cut, int(cut.start[i]), int(cut.start[i + 1]))
         x = 8 + (cut.x[rows] - cut.x.min()) * scale
         y = top + 8 + (cut.y[rows] - cut.y.min()) * scale
@@ -132,7 +140,7 @@ def _speed(cut: strokes.Strokes, marked: Sequence[int], first: float, span: floa
     inside[cut.start[1:-1] - 1] = False
     most = max(float(np.quantile(step[inside], 0.99)) if inside.any() else 1.0, 1e-6)
     numbers = _numbered(cut)
-    for i in range(len(cut)):
+    for i in _drawn(numbers, marked):
         a, b = int(cut.start[i]), int(cut.start[i + 1]) - 1
         if b <= a:
             continue

@@ -11,6 +11,7 @@ import xxhash
 
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
 from detectors.kit.order import Order
+from detectors.trajectory.strokes import FloatArray
 from pipeline.model import clocks
 from pipeline.ports import Batch, Past
 
@@ -43,12 +44,17 @@ class Ping:
     accuracy_m: float
 
 
-def distance_m(a: Ping, lat: float, lon: float) -> float:
-    """Great-circle distance by the haversine formula."""
-    p1, p2 = np.radians(a.lat), np.radians(lat)
-    half_lat, half_lon = (p2 - p1) / 2, np.radians(lon - a.lon) / 2
+def distances_m(lats: FloatArray, lons: FloatArray, lat: float, lon: float) -> FloatArray:
+    """Great-circle distances by the haversine formula; degrees in, metres out."""
+    p1, p2 = np.radians(lats), np.radians(lat)
+    half_lat, half_lon = (p2 - p1) / 2, np.radians(lon - lons) / 2
     h = np.sin(half_lat) ** 2 + np.cos(p1) * np.cos(p2) * np.sin(half_lon) ** 2
-    return float(2 * EARTH_M * np.arcsin(np.sqrt(min(1.0, float(h)))))
+    return np.asarray(2 * EARTH_M * np.arcsin(np.sqrt(np.minimum(1.0, h))))
+
+
+def distance_m(a: Ping, lat: float, lon: float) -> float:
+    """Great-circle distance of one position."""
+    return float(distances_m(np.asarray([a.lat]), np.asarray([a.lon]), lat, lon)[0])
 
 
 def least_travel_s(distance: float) -> float:
@@ -140,25 +146,24 @@ def _off_site(batch: Batch, found: pl.DataFrame, built: FindingsBuilder) -> None
     )
     nearest = found.join(sites, on="submission_id")
     for (sid,), mine in nearest.group_by("submission_id", maintain_order=True):
-        best: dict[str, Any] | None = None
-        for row in mine.iter_rows(named=True):
-            ping = Ping(
-                at_ms=row["at_ms"], lat=row["lat"], lon=row["lon"], accuracy_m=row["accuracy_m"]
-            )
-            away = distance_m(ping, row["site_lat"], row["site_lon"])
-            radius = max(row["site_radius_m"] or 0.0, 0.0)
-            beyond = away - radius - 2.0 * ping.accuracy_m
-            if best is None or beyond < best["beyond_m"]:
-                best = {
-                    "distance_m": round(away, 1), "radius_m": radius, "pings": mine.height,
-                    "accuracy_m": ping.accuracy_m, "beyond_m": round(beyond, 1),
-                    "lat": ping.lat, "lon": ping.lon,
-                    "site_lat": row["site_lat"], "site_lon": row["site_lon"],
-                }  # fmt: skip
-        if best is not None and best["beyond_m"] > 0.0:
-            room = max(500.0, best["radius_m"])
-            strength = min(0.95, 0.3 + 0.3 * best["beyond_m"] / room)
-            built.signal(str(sid), "trajectory.off_site", strength=strength, evidence=best)
+        site = mine.row(0, named=True)
+        away = distances_m(
+            mine["lat"].to_numpy(), mine["lon"].to_numpy(), site["site_lat"], site["site_lon"]
+        )
+        radius = max(site["site_radius_m"] or 0.0, 0.0)
+        beyond = away - radius - 2.0 * mine["accuracy_m"].to_numpy()
+        best = int(np.argmin(beyond))
+        if not beyond[best] > 0.0:
+            continue
+        ping = mine.row(best, named=True)
+        evidence = {
+            "distance_m": round(float(away[best]), 1), "radius_m": radius, "pings": mine.height,
+            "accuracy_m": ping["accuracy_m"], "beyond_m": round(float(beyond[best]), 1),
+            "lat": ping["lat"], "lon": ping["lon"],
+            "site_lat": site["site_lat"], "site_lon": site["site_lon"],
+        }  # fmt: skip
+        strength = min(0.95, 0.3 + 0.3 * evidence["beyond_m"] / max(500.0, radius))
+        built.signal(str(sid), "trajectory.off_site", strength=strength, evidence=evidence)
 
 
 def _travel(batch: Batch, past: Past, built: FindingsBuilder) -> None:

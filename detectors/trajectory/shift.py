@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 import polars as pl
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from detectors.trajectory import automation, calibration, model
 from detectors.trajectory.calibration import Calibration
@@ -86,6 +86,6 @@ def _clicks(sessions: Sessions, norm: Calibration) -> dict[str, tuple[int, int]]
 
 
 def _too_many(flagged: int, workers: int) -> bool:
-    if workers < WORKERS_MIN:
+    if workers < WORKERS_MIN or not flagged:
         return False
-    return bool(binom.sf(flagged - 1, workers, CONTAMINATION_MAX) < LEVEL)
+    return bool(bdtrc(flagged - 1, workers, CONTAMINATION_MAX) < LEVEL)

@@ -1,9 +1,13 @@
 """Whatever a log holds: an answer or an abstention, never a crash and never an accusation."""
 
 import math
+import os
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -11,6 +15,7 @@ from hypothesis import strategies as st
 from detectors.checks import world_of
 from detectors.checks.conformance import check_order_free, find
 from detectors.trajectory import detector, examples, picture
+from pipeline.model import frames
 from pipeline.model.errors import ContentError
 from pipeline.ports import Document, Example, Picture, Probe
 
@@ -69,6 +74,40 @@ def test_nothing_and_almost_nothing() -> None:
 def test_many_moves_at_one_place_and_time() -> None:
     rows = [move(i, 1e12, 5.0, 5.0) for i in range(20_000)]
     assert judge(rows) == set()
+
+
+def test_very_many_strokes_along_a_ruler_among_others() -> None:
+    """More ways to choose them than a float can count."""
+    rows = []
+    for stroke in range(1200):
+        for k in range(9):
+            wobble = 0.0 if stroke % 2 else 40.0 * math.sin(k * stroke)
+            at = 1e12 + 1000.0 * stroke + 16.0 * k
+            rows.append(move(len(rows), at, 20.0 * k, 300.0 + wobble))
+    assert judge(rows) == {"trajectory.automated"}
+
+
+@pytest.mark.parametrize("gap", [1.0, 16.0, 100.0])
+def test_a_session_of_very_many_events(gap: float) -> None:
+    """30,000 of them; a million where BOUNTYGUARD_LONG is set."""
+    draw = np.random.default_rng(1)
+    count = 1_000_000 if "BOUNTYGUARD_LONG" in os.environ else 30_000
+    at = 1e12 + np.cumsum(draw.choice([gap, 300.0], count, p=[0.9, 0.1]))
+    place = np.cumsum(draw.normal(0.0, 4.0, (count, 2)), axis=0)
+    columns = {
+        "event_id": [f"e{i}" for i in range(count)], "session_id": "x", "worker_id": "w",
+        "submission_id": "a", "type": "pointer.move", "pointer_type": "mouse", "at": at,
+        "x": place[:, 0], "y": place[:, 1],
+    }  # fmt: skip
+    world = replace(
+        world_of(
+            Example(title="", submissions=({"submission_id": "a", "session_id": "x"},)), NoDecoder()
+        ),
+        events=frames.conform(pl.DataFrame(columns), frames.EVENTS),
+    )
+    drawn = picture(world.batch().events, world.batch().events)
+    assert len(drawn) < 2_000_000
+    assert find(detector, world).signals.is_empty()
 
 
 @given(
