@@ -39,7 +39,7 @@ least 0.24. Holding a key down does this too: see ``_held``."""
 TELEPORT_WORKERS_MIN: Final = 100
 TELEPORT_SHARE_MAX: Final = 0.02
 ALPHA: Final = 0.01
-SCORE_MIN: Final = 0.0
+SCORE_MIN: Final = 0.5
 """Rare among people is not enough: it must also look more like a script than like a hand (log-odds)."""
 SURE_WORKERS_MIN: Final = 300
 """With fewer workers of a pointer type, the model is never sure by itself: odd hardware that one
