@@ -121,13 +121,15 @@ def _fit(house: House, known: pl.DataFrame, *, always: bool) -> tuple[str, ...]:
     before = orjson.loads(fitted)["submissions"] if fitted else 0
     if not always and known.height < max(1, 2 * before):
         return ()
-    from detectors.trajectory import self_train
+    from detectors.trajectory import refit
 
     some = known.tail(CALIBRATE_ON)
     ids = some["submission_id"].to_list()
     tasks = house.known.tasks(some["task_id"].unique().to_list())
     try:
-        made = self_train(house.known.submissions(ids), tasks, house.known.events(ids))
+        made = refit(
+            house.assets.get(MODEL), house.known.submissions(ids), tasks, house.known.events(ids)
+        )
     except ValueError:
         return ()  # too few people to tell what people do: the room goes on abstaining
     note = orjson.dumps({"submissions": known.height}).decode()

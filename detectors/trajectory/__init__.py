@@ -12,13 +12,13 @@ from detectors.trajectory.room import TrajectoryDetector
 if TYPE_CHECKING:
     from detectors.trajectory.drawing import picture
     from detectors.trajectory.shift import withdraw
-    from detectors.trajectory.training import calibrate, self_train, train
+    from detectors.trajectory.training import calibrate, refit, self_train, train
 
 detector = TrajectoryDetector()
 
 _LATER = {
     "picture": "drawing", "train": "training", "calibrate": "training", "self_train": "training",
-    "withdraw": "shift",
+    "refit": "training", "withdraw": "shift",
 }  # fmt: skip
 """Where the functions live that need compiled kernels or scikit-learn: loaded when first asked for."""
 
@@ -36,6 +36,7 @@ __all__ = [
     "calibrate",
     "detector",
     "picture",
+    "refit",
     "self_train",
     "train",
     "withdraw",

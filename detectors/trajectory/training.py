@@ -91,6 +91,22 @@ def self_train(
     return assets
 
 
+def refit(
+    model_data: bytes | None, submissions: pl.DataFrame, tasks: pl.DataFrame, events: pl.DataFrame
+) -> Mapping[str, bytes]:
+    """Fit anew on a platform's own population; return assets by name.
+
+    A model that was trained on labels is kept and only calibrated: labels say more than a population.
+    """
+    try:
+        trained = model.load(model_data)
+    except ValueError:
+        trained = None
+    if trained is not None and trained.header.get("labelled"):
+        return {calibration.ASSET: calibrate(model_data, submissions, tasks, events)}
+    return self_train(submissions, tasks, events)
+
+
 def calibrate(
     model_data: bytes | None,
     submissions: pl.DataFrame,

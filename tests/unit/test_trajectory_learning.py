@@ -161,6 +161,24 @@ def test_clicks_without_moves_are_held_against_nobody_where_nobody_s_moves_are_l
     assert kept.nulls.keys() == norm.nulls.keys()
 
 
+def test_a_model_trained_on_labels_is_kept_when_people_are_calibrated_anew() -> None:
+    world = platform()
+    rows = (world.submissions, world.tasks, world.batch().events)
+    with np.load(io.BytesIO(assets()[model.ASSET])) as stored:
+        arrays = dict(stored)
+    header = arrays["header"].tobytes().replace(b'"labelled":false', b'"labelled":true')
+    written = io.BytesIO()
+    np.savez(written, **{**arrays, "header": np.frombuffer(header, np.uint8)})
+    anew = training.refit(written.getvalue(), *rows)
+    assert set(anew) == {calibration.ASSET}
+    norm = calibration.load(anew[calibration.ASSET])
+    assert norm is not None
+    assert norm.model_digest == model.digest(written.getvalue())
+    with patch.object(training, "self_train", return_value={"fitted": b"anew"}):
+        for other in (assets()[model.ASSET], None, b"no model"):
+            assert training.refit(other, *rows) == {"fitted": b"anew"}
+
+
 def test_too_few_workers_calibrate_nothing() -> None:
     world = platform()
     few = world.submissions.head(60)
