@@ -26,7 +26,7 @@ from scipy.sparse import csr_matrix
 
 from detectors.collusion.crews import HALF
 from detectors.collusion.room import STRENGTH_MIN
-from detectors.kit.graph.blocks import incidence
+from detectors.kit.graph.incidence import incidence
 from detectors.kit.graph.peel import peel
 from detectors.kit.graph.scan import Meetings, Width, scan
 

@@ -17,7 +17,7 @@ from collections.abc import Iterable
 import numpy as np
 from graph_rings import DAY, HOUR, WIDTHS
 
-from detectors.kit.graph.blocks import Block, incidence
+from detectors.kit.graph.incidence import Block, incidence
 from detectors.kit.graph.peel import peel
 from detectors.kit.graph.scan import Meetings, scan
 from detectors.kit.graph.standing import Standing

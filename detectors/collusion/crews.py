@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import polars as pl
 
-from detectors.kit.graph.blocks import WORKERS_MIN
 from detectors.kit.graph.clusters import (
     Cluster,
     Key,
@@ -20,6 +19,7 @@ from detectors.kit.graph.clusters import (
     merge_links,
     weakest_link,
 )
+from detectors.kit.graph.incidence import WORKERS_MIN
 from detectors.kit.graph.scan import ACTIVE_PAD, Found, Meetings, Width, scan
 
 WIDTHS: Final = (

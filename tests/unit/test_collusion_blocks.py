@@ -5,7 +5,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from detectors.kit.graph.blocks import blocks, incidence, search
+from detectors.kit.graph.blocks import blocks, search
+from detectors.kit.graph.incidence import incidence
 from detectors.kit.graph.peel import peel
 from detectors.kit.graph.scan import Meetings, Width, scan
 from detectors.kit.graph.standing import Standing

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from detectors.kit.graph.blocks import Incidence, Ints
+from detectors.kit.graph.incidence import Incidence, Ints
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from detectors.kit.graph.blocks import Block, Floats, Incidence, Ints, Longs, blocks, incidence
+from detectors.kit.graph.blocks import blocks
+from detectors.kit.graph.incidence import Block, Floats, Incidence, Ints, Longs, incidence
 
 LOG_E_MIN: Final = math.log(100.0)
 """Under the null, at most one window in a hundred holds any block as surprising as this."""

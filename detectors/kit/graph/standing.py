@@ -13,7 +13,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from detectors.kit.graph.blocks import Block, Floats, Incidence, Ints, Longs, blocks
+from detectors.kit.graph.blocks import blocks
+from detectors.kit.graph.incidence import Block, Floats, Incidence, Ints, Longs
 from detectors.kit.graph.scan import LOG_E_MIN, Meetings, Width, keys_of
 
 
