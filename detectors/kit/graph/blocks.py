@@ -28,7 +28,7 @@ from detectors.kit.graph.incidence import (
     Ints,
     Longs,
 )
-from detectors.kit.graph.price import STRATA, on_grid, price, tolls
+from detectors.kit.graph.price import STRATA, on_grid, price, rough, tolls
 from detectors.kit.graph.temper import GROW_MARGIN, PROOF, temper
 
 Scratch: TypeAlias = tuple[Ints, Floats, Ints]
@@ -191,16 +191,17 @@ def _held(s: Ints, n: int, graph: Arrays) -> Floats:
 
 @numba.njit(cache=True)
 def _nucleus(
-    s: Ints, n_s: int, t: Ints, graph: Arrays, there: Floats, of_cells: float, scratch: Scratch
-) -> int:
+    s: Ints, n_s: int, t: Ints, graph: Arrays, log_there: Floats, log_cells: float,
+    scratch: Scratch,
+) -> int:  # fmt: skip
     """Choose how many of the seed's neighbours to begin with; 0 where they owe too much."""
     best, best_n = -SEED_CREDIT, 0
-    toll = math.log(of_cells) + GROW_MARGIN
+    toll = log_cells + GROW_MARGIN
     for n in (4, 8, 12, NEIGHBOURS_MAX + 1):
         size = min(n, n_s)
         n_t, _, total = _choose_cells(s, size, t, CELLS_MIN, 0.5, toll, graph, scratch)
         if n_t >= CELLS_MIN:
-            left = total - price(_held(s, size, graph), there, float(n_t), of_cells)
+            left = total - rough(_held(s, size, graph), log_there, n_t, log_cells)
             if left > best:
                 best, best_n = left, size
         if n >= n_s:
@@ -210,14 +211,14 @@ def _nucleus(
 
 @numba.njit(cache=True)
 def _grow(
-    s: Ints, n_s: int, t: Ints, gain_of: Floats, graph: Arrays, there: Floats, of_cells: float,
-    scratch: tuple[Scratch, Scratch],
+    s: Ints, n_s: int, t: Ints, gain_of: Floats, graph: Arrays, there: Floats, log_there: Floats,
+    of_cells: float, scratch: tuple[Scratch, Scratch],
 ) -> tuple[int, int, float, float]:  # fmt: skip
     """Alternate between the best cells and the best workers until nothing moves.
 
     Returns workers, cells, log e-value and density; no cells where it came to nothing.
     """
-    n_s = _nucleus(s, n_s, t, graph, there, of_cells, scratch[1])
+    n_s = _nucleus(s, n_s, t, graph, log_there, math.log(of_cells), scratch[1])
     n_t, q, log_e, density = CELLS_MIN, 0.5, 0.0, 0.0
     toll = math.log(of_cells) + GROW_MARGIN
     last_s, last_t = -1, -1
@@ -255,6 +256,7 @@ def _search(
     s = np.empty(WORKERS_MAX, np.int32)
     t = np.empty(CELLS_MAX, np.int32)
     gain_of = np.empty(WORKERS_MAX)
+    log_there = np.log(np.maximum(np.append(there, there.sum()), 1.0))
     taken = np.zeros(n_w, np.bool_)
     kept, used_s, used_t = 0, 0, 0
     for seed in seeds:
@@ -264,7 +266,7 @@ def _search(
         if n_s < WORKERS_MIN:
             continue
         n_s, n_t, log_e, density = _grow(
-            s, n_s, t, gain_of, graph, there, cell_count, (of_workers, of_cells)
+            s, n_s, t, gain_of, graph, there, log_there, cell_count, (of_workers, of_cells)
         )
         if n_t == 0 or log_e <= 0.0:
             continue

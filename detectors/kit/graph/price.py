@@ -22,6 +22,8 @@ DENSITY_STEP: Final = 0.05
 DENSITIES: Final = 16
 """Densities that a block may claim: 0.20, 0.25 … 0.95."""
 
+LOG_FACTORIAL: Final = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1.0, 64.0)))])
+
 
 def strata_of(degree: npt.NDArray[np.int64]) -> npt.NDArray[np.int8]:
     """The stratum of workers by the number of their cells; those of fewer than two have none (−1)."""
@@ -61,6 +63,24 @@ def price(
     of_workers = min(flat, layered) + math.log(2.0)
     chosen = log_choose(of_cells, cells) + math.log(cells * (cells + 1.0))
     return of_workers + chosen + math.log(float(DENSITIES))
+
+
+@numba.njit(cache=True)
+def rough(
+    held: npt.NDArray[np.float64], log_there: npt.NDArray[np.float64], cells: int, log_cells: float
+) -> float:
+    """The price by n ln N − ln n! of each choice: for a few of many, at a fraction of the time.
+
+    ``log_there`` is the logarithm of how many there are of each stratum, and of all, last.
+    """
+    n, layered = 0, 0.0
+    for k in range(STRATA):
+        h = int(held[k])
+        n += h
+        layered += h * log_there[k] - LOG_FACTORIAL[h]
+    flat = n * log_there[STRATA] - LOG_FACTORIAL[n]
+    t = min(cells, len(LOG_FACTORIAL) - 1)
+    return min(flat, layered) + t * log_cells - LOG_FACTORIAL[t]
 
 
 @numba.njit(cache=True)
