@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from prefect import flow, task
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
+from detectors.collusion.sweep import sweep
 from pipeline import line
 from pipeline.bootstrap import House, open_house
 from pipeline.rulebook import load
@@ -54,15 +55,12 @@ def rescore_flow(
 
 
 @flow(name="bountyguard-collusion")
-def collusion_flow(home: str | None = None, days: int = 7, until: datetime | None = None) -> int:
-    """Look again at the hand-ins of the last days for groups that only later arrivals made visible."""
+def collusion_flow(home: str | None = None, until: datetime | None = None) -> int:
+    """Look at the windows that hold this moment for groups that only later arrivals made visible."""
 
     def work(house: House) -> int:
-        end = until or house.settings.now()
-        known = house.known.window(
-            since=end - timedelta(days=days), until=end, limit=line.CALIBRATE_LIMIT
-        )
-        house.work.queue(known["submission_id"].to_list(), depth=DEPTH_CIRCUMSTANCES)
+        found = sweep(house.known, until or house.settings.now())
+        house.work.queue(found.submission_ids, depth=DEPTH_CIRCUMSTANCES)
         return line.judge(house)
 
     return keep(home, work)

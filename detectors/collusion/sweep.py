@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import polars as pl
 
@@ -10,10 +11,16 @@ from detectors.collusion.room import STRENGTH_MIN, windows_of
 from detectors.kit.graph.clusters import Cluster
 from pipeline.ports import Past
 
+CODES: Final = ("collusion.dense_block", "collusion.lockstep")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """What the windows hold: groups, surest first, and the submissions inside their blocks, by id."""
+    """What the windows hold: groups, surest first, and the submissions to judge again, by id.
+
+    These are the submissions inside the blocks, and those of the windows that were told to be
+    inside one when they were judged.
+    """
 
     clusters: tuple[Cluster, ...]
     submission_ids: tuple[str, ...]
@@ -34,6 +41,8 @@ def sweep(past: Past, at: datetime) -> Sweep:
         )  # fmt: skip
         if window.height > horizon.rows_max:
             continue
+        told_before = past.signals(window["submission_id"].to_list(), codes=CODES)
+        inside.update(told_before["submission_id"])
         for cluster, found in cases(crews(window, pad=horizon.pad)):
             told = [crew for crew in found if crew.strength >= STRENGTH_MIN]
             if not told:

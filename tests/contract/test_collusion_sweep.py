@@ -8,6 +8,7 @@ from detectors.checks.conformance import find
 from detectors.checks.memory import MemoryPast, world_of
 from detectors.collusion import detector
 from detectors.collusion.sweep import sweep
+from pipeline.model import frames
 
 
 def worlds():
@@ -26,6 +27,19 @@ def test_it_names_the_submissions_that_judging_names():
     (group,) = found.clusters
     assert {m.worker_id for m in group.members} == {f"crew{w}" for w in range(5)}
     assert not sweep(MemoryPast.of(honest, [detector]), at).clusters
+
+
+def test_who_was_told_to_be_inside_a_group_is_judged_again():
+    """A block that later arrivals explain away leaves signals behind that only judging takes back."""
+    _, honest = worlds()
+    at = honest.submissions["submitted_at"].max()
+    told = honest.submissions["submission_id"].sort().head(2)
+    stale = pl.DataFrame({"submission_id": told, "reason_code": "collusion.lockstep"})
+    signals = pl.concat([frames.empty(frames.SIGNALS), stale], how="diagonal")
+    past = MemoryPast(honest, frames.empty(frames.FINGERPRINTS), signals)
+    found = sweep(past, at)
+    assert found.submission_ids == tuple(told)
+    assert not found.clusters
 
 
 def test_neither_the_order_of_rows_nor_the_hour_within_a_window_matters():
