@@ -11,7 +11,7 @@ import time
 
 import numpy as np
 
-from detectors.trajectory import strokes
+from detectors.kit import strokes
 
 COMPARED = ("path_log", "duration_log", "straightness", "step_spread", "interval_spread",
             "interval_entropy", "small_steps")  # fmt: skip

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from detectors.trajectory import replay, signature, strokes
+from detectors.kit import strokes
+from detectors.trajectory import replay, signature
 
 SHARED = Path(os.environ.get("BOUNTYGUARD_SHARED", Path(__file__).parents[2] / "shared"))
 ROWS = {

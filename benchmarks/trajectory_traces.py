@@ -22,6 +22,7 @@ import numpy as np
 import polars as pl
 import xxhash
 
+from detectors.kit import strokes
 from detectors.trajectory import (
     automation,
     calibration,
@@ -29,7 +30,6 @@ from detectors.trajectory import (
     generators,
     model,
     shift,
-    strokes,
     training,
 )
 from detectors.trajectory.calibration import p_value

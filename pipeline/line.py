@@ -121,6 +121,7 @@ def _fit(house: House, known: pl.DataFrame, *, always: bool) -> tuple[str, ...]:
     before = orjson.loads(fitted)["submissions"] if fitted else 0
     if not always and known.height < max(1, 2 * before):
         return ()
+    from detectors.identity import HAND, fit_hands
     from detectors.trajectory import refit
 
     some = known.tail(CALIBRATE_ON)
@@ -132,6 +133,7 @@ def _fit(house: House, known: pl.DataFrame, *, always: bool) -> tuple[str, ...]:
         )
     except ValueError:
         return ()  # too few people to tell what people do: the room goes on abstaining
+    made = {**made, **fit_hands(house.known.submissions(ids), house.known.fingerprints(HAND, ids))}
     note = orjson.dumps({"submissions": known.height}).decode()
     was = {name: house.assets.digest(name) for name in made}
     for name in sorted(made, key=lambda n: n == CALIBRATION):

@@ -63,7 +63,12 @@ class Belief:
     @property
     def confidence(self) -> float:
         """Probability-like: the logistic of the summed log-odds."""
-        return 1.0 / (1.0 + math.exp(-sum(self.items.values())))
+        return 1.0 / (1.0 + math.exp(-self.log_odds))
+
+    @property
+    def log_odds(self) -> float:
+        """All items together."""
+        return sum(self.items.values())
 
     @property
     def strength(self) -> float:

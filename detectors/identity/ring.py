@@ -1,7 +1,7 @@
 """From the submissions of linked accounts to rings: shared keys weighed, links, who was first."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from detectors.identity.belief import (
     level_of,
     weigh,
 )
+from detectors.identity.hand import Likeness, strength
 from detectors.kit.graph.clusters import (
     Cluster,
     Key,
@@ -27,22 +28,43 @@ from detectors.kit.graph.clusters import (
     weakest_link,
 )
 
+HANDS_MAX: Final = 64
+"""Accounts of one key whose hands are laid beside the founder's, in order of appearance."""
 COLUMNS: Final[Mapping[KeyKind, str]] = {"device": "device_id", "payout": "payout_account_hash"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
-    """One device or payout account that several accounts use. ``uses`` in order of submission."""
+    """One device or payout account that several accounts use. ``uses`` in order of submission.
+
+    ``hands`` are the likenesses of the founder's hand with those of others, where both are known.
+    """
 
     kind: KeyKind
     label: str
     uses: tuple[Use, ...]
     belief: Belief
+    hands: Mapping[str, Likeness]
 
     @property
     def workers(self) -> tuple[str, ...]:
         """The accounts, in order of their first submission."""
         return tuple(dict.fromkeys(u.worker_id for u in self.uses))
+
+    def hand_of(self, worker_id: str, other_id: str) -> tuple[float, Likeness | None]:
+        """How sure one hand is behind two accounts, of which one is the founder, and the likeness."""
+        founder = self.uses[0].worker_id
+        likeness = self.hands.get(other_id if worker_id == founder else worker_id)
+        if likeness is None or founder not in (worker_id, other_id):
+            return 0.0, None
+        return strength(self.belief.log_odds, likeness), likeness
+
+    @property
+    def told(self) -> bool:
+        """Whether this key, or a hand behind it, is worth a person's look."""
+        founder = self.uses[0].worker_id
+        hands = (self.hand_of(founder, w)[0] for w in self.hands)
+        return max(self.belief.strength, *hands, 0.0) >= STRENGTH_MIN
 
     def accused(self) -> Iterator[tuple[Use, Use]]:
         """Pair each submission with the first one of another account: first come, first protected.
@@ -94,11 +116,16 @@ class Ring:
         return sum(a.payout == payout for a in self.accounts.values()) if payout else 0
 
 
-def rings_of(known: pl.DataFrame, tasks: pl.DataFrame) -> list[Ring]:
+def rings_of(
+    known: pl.DataFrame,
+    tasks: pl.DataFrame,
+    compare: Callable[[str, str], Likeness | None] = lambda a, b: None,
+) -> list[Ring]:
     """Group the accounts of ``known`` into rings.
 
     ``known`` is SUBMISSIONS beside the columns of the worker, in order of submission and closed
-    under sharing: whoever shares a key with an account in it is in it too.
+    under sharing: whoever shares a key with an account in it is in it too. ``compare`` lays the
+    hands of two accounts side by side; only accounts that share a key are.
     """
     uses = [
         Use(**row)
@@ -118,11 +145,12 @@ def rings_of(known: pl.DataFrame, tasks: pl.DataFrame) -> list[Ring]:
     accounts = _accounts(known, held)
     shared = [
         Shared(
-            kind=kind, label=label_of(kind, value), uses=tuple(g), belief=weigh(kind, g, accounts)
+            kind=kind, label=label_of(kind, value), uses=tuple(g),
+            belief=weigh(kind, g, accounts), hands=_hands(g, compare),
         )
         for (kind, value), g in sorted(held.items())
-    ]
-    told = [s for s in shared if s.belief.strength >= STRENGTH_MIN]
+    ]  # fmt: skip
+    told = [s for s in shared if s.told]
     parts = components((s.workers[0], w) for s in told for w in s.workers[1:])
     money = dict(tasks.select("task_id", pl.struct("currency", "bounty_minor")).iter_rows())
     by_worker: dict[str, list[Use]] = defaultdict(list)
@@ -139,6 +167,21 @@ def rings_of(known: pl.DataFrame, tasks: pl.DataFrame) -> list[Ring]:
             )
         )
     return rings
+
+
+def _hands(
+    uses: Sequence[Use], compare: Callable[[str, str], Likeness | None]
+) -> dict[str, Likeness]:
+    """Lay the founder's hand beside those of accounts that were never seen on one device with it."""
+    founder = uses[0].worker_id
+    devices: dict[str, set[str]] = defaultdict(set)
+    for use in uses:
+        devices[use.worker_id] |= {use.device_id} if use.device_id else set()
+    apart = [w for w in devices if devices[w] and not devices[w] & devices[founder]]
+    if not devices[founder]:
+        return {}
+    found = {w: compare(founder, w) for w in apart[:HANDS_MAX]}
+    return {w: likeness for w, likeness in found.items() if likeness is not None}
 
 
 def _accounts(
@@ -216,3 +259,9 @@ def _links(shared: Sequence[Shared]) -> Iterator[Link]:
                 first_at=mine[0].submitted_at,
                 last_at=mine[-1].submitted_at,
             )
+            sure, likeness = s.hand_of(hub, other)
+            if likeness is not None and sure >= STRENGTH_MIN:
+                yield Link(
+                    a=hub, b=other, kind="hand", weight=(1.0 + sure) / 2.0, count=len(mine),
+                    first_at=mine[0].submitted_at, last_at=mine[-1].submitted_at,
+                )  # fmt: skip

@@ -1,13 +1,14 @@
 """The identity detector: find who shares a device or payout account, weigh it, show the cluster."""
 
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import polars as pl
 import xxhash
 
-from detectors.identity.belief import STRENGTH_MIN
+from detectors.identity import examples, hand
+from detectors.identity.belief import STRENGTH_MIN, Use
+from detectors.identity.hand import Likeness
 from detectors.identity.ring import Ring, Shared, rings_of
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
 from pipeline.model import frames
@@ -31,19 +32,23 @@ class IdentityDetector:
 
     spec = DetectorSpec(
         name="identity",
-        version="1",
-        consumes=frozenset({"workers", "tasks"}),
-        reason_codes=frozenset({"identity.shared_device", "identity.shared_payout"}),
+        version="2",
+        consumes=frozenset({"workers", "tasks", "events"}),
+        reason_codes=frozenset(
+            {"identity.shared_device", "identity.shared_payout", "identity.same_hand"}
+        ),
+        assets=(hand.ASSET,),
     )
 
     def fingerprint(self, batch: Batch) -> pl.DataFrame:
-        """Remember by which device and for which payout account each submission was made."""
+        """Remember by which device and for which payout account each submission was made, and how."""
         built = FingerprintBuilder(self.spec)
         for row in self._keyed(batch).iter_rows(named=True):
             if row["device_id"]:
                 built.add(row["submission_id"], DEVICE, keys=[_key(row["device_id"])])
             if row["payout_account_hash"]:
                 built.add(row["submission_id"], PAYOUT, keys=[_key(row["payout_account_hash"])])
+        hand.fingerprint(batch, built)
         return built.build()
 
     def touched(self, batch: Batch, past: Past) -> frozenset[str]:
@@ -59,16 +64,29 @@ class IdentityDetector:
             return built.build()
         tasks = past.tasks(known["task_id"].unique().sort().to_list())
         mine = set(batch.ids)
-        for ring in rings_of(known, tasks):
+        for ring in rings_of(known, tasks, self._comparison(known, past)):
             for shared in ring.shared:
-                if shared.belief.strength >= STRENGTH_MIN:
-                    self._report(built, ring, shared, mine)
+                self._report(built, ring, shared, mine)
         return built.build()
+
+    @staticmethod
+    def _comparison(known: pl.DataFrame, past: Past) -> Callable[[str, str], Likeness | None]:
+        """Lay hands side by side by the platform's own model; without one, nothing is said of hands."""
+        model = hand.load(past.asset(hand.ASSET))
+        if model is None:
+            return lambda a, b: None
+        rows = known.select("submission_id", "worker_id")
+        told = hand.read(past.fingerprints(hand.KIND, rows["submission_id"].to_list()))
+        moments = hand.of_accounts(rows.iter_rows(), told)
+        return lambda a, b: model.compare(a, b, moments)
 
     def _report(self, built: FindingsBuilder, ring: Ring, shared: Shared, mine: set[str]) -> None:
         cluster, beside = ring.cluster.evidence(), shared.beside()
         for use, source in shared.accused():
             if use.submission_id not in mine:
+                continue
+            self._report_hand(built, shared, use, source, cluster)
+            if shared.belief.strength < STRENGTH_MIN:
                 continue
             evidence: dict[str, Any] = {
                 "shared": shared.kind,
@@ -89,6 +107,28 @@ class IdentityDetector:
                 matched_worker_id=source.worker_id,
                 evidence=evidence,
             )
+
+    def _report_hand(
+        self, built: FindingsBuilder, shared: Shared, use: Use, source: Use,
+        cluster: Mapping[str, Any],
+    ) -> None:  # fmt: skip
+        sure, likeness = shared.hand_of(use.worker_id, source.worker_id)
+        if likeness is None or sure < STRENGTH_MIN:
+            return
+        built.signal(
+            use.submission_id, "identity.same_hand", strength=round(sure, 4),
+            p_value=likeness.p_value, matched_submission_id=source.submission_id,
+            matched_worker_id=source.worker_id,
+            evidence={
+                "shared": shared.kind,
+                "key": shared.label,
+                "link_log_odds": round(shared.belief.log_odds, 3),
+                "hand_log_ratio": round(likeness.log_ratio, 3),
+                "strokes": list(likeness.strokes),
+                "compared_with": likeness.cohort,
+                "cluster": cluster,
+            },
+        )  # fmt: skip
 
     @staticmethod
     def _keyed(batch: Batch) -> pl.DataFrame:
@@ -145,46 +185,5 @@ class IdentityDetector:
         return sorted(ids)
 
     def examples(self) -> Iterable[Example]:
-        """A ring on one device, one payout account for two devices, a family, a public machine."""
-        at = datetime(2026, 3, 1, 9, tzinfo=UTC)
-
-        def row(sid: str, worker: str, task: str, minutes: int, **more: Any) -> dict[str, Any]:
-            when = at + timedelta(minutes=minutes)
-            own = {"submission_id": sid, "worker_id": worker, "task_id": task}
-            return own | {"submitted_at": when, "ip": "198.18.0.1"} | more
-
-        yield Example(
-            title="three accounts take three places of one task on one telephone",
-            submissions=tuple(
-                row(f"s{i}", f"w{i}", "t", 40 * i, device_id="phone") for i in range(3)
-            ),
-            expected={s: frozenset({"identity.shared_device"}) for s in ("s1", "s2")},
-            matched={"s1": "s0", "s2": "s0"},
-        )
-        yield Example(
-            title="two accounts on two devices are paid to one account for the same task",
-            workers=tuple({"worker_id": w, "payout_account_hash": "one"} for w in ("w0", "w1")),
-            submissions=(row("s0", "w0", "t", 0), row("s1", "w1", "t", 500)),
-            expected={"s1": frozenset({"identity.shared_payout"})},
-            matched={"s1": "s0"},
-        )
-        yield Example(
-            title="a family shares a tablet and each does tasks of their own",
-            submissions=tuple(
-                row(f"s{w}{i}", f"w{w}", f"t{w}{i}", 900 * i + 300 * w, device_id="tablet")
-                for w in range(3)
-                for i in range(4)
-            ),
-        )
-        yield Example(
-            title="the computers of an internet cafe are used by all its guests",
-            submissions=tuple(
-                row(f"s{w}-{i}", f"w{w}", f"t{w % 5}-{i}", 100 * w + 37 * i, device_id=f"pc{i}")
-                for w in range(10)
-                for i in range(3)
-            ),
-        )
-        yield Example(
-            title="an office behind one address, every worker with an own device",
-            submissions=tuple(row(f"s{w}", f"w{w}", "t", 11 * w) for w in range(6)),
-        )
+        """Rings by device, payout and hand; a family, a public machine, an office."""
+        yield from examples.examples()

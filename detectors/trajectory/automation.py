@@ -12,11 +12,11 @@ import numpy as np
 from scipy.special import bdtrc
 
 from detectors.kit.findings import FindingsBuilder
+from detectors.kit.strokes import STROKE_FEATURES, FloatArray
 from detectors.trajectory import calibration, model
 from detectors.trajectory.calibration import Calibration
 from detectors.trajectory.model import Model, Scores
 from detectors.trajectory.sessions import Sessions, observe
-from detectors.trajectory.strokes import STROKE_FEATURES, FloatArray
 from pipeline.ports import Batch, Past
 
 RULER_PX: Final = 0.7

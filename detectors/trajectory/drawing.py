@@ -7,8 +7,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from detectors.trajectory import strokes
-from detectors.trajectory.strokes import FloatArray
+from detectors.kit import strokes
+from detectors.kit.strokes import FloatArray
 from pipeline.model import clocks
 
 WIDTH: Final = 460

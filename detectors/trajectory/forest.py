@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from detectors.trajectory.strokes import FloatArray
+from detectors.kit.strokes import FloatArray
 
 Int32Array = npt.NDArray[np.int32]
 

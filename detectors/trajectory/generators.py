@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.special import erf
 
-from detectors.trajectory.strokes import FloatArray, IntArray, Strokes, of_points
+from detectors.kit.strokes import FloatArray, IntArray, Strokes, of_points
 
 Draw: TypeAlias = np.random.Generator
 Path: TypeAlias = FloatArray

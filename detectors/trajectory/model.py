@@ -14,10 +14,10 @@ import numpy.typing as npt
 import orjson
 import xxhash
 
+from detectors.kit.strokes import STROKE_FEATURES, FloatArray, IntArray
 from detectors.trajectory import forest
 from detectors.trajectory.forest import Forest
 from detectors.trajectory.sessions import Sessions
-from detectors.trajectory.strokes import STROKE_FEATURES, FloatArray, IntArray
 
 ASSET: Final = "trajectory.model"
 SCHEMA: Final = "trajectory.model/2"

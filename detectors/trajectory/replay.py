@@ -14,10 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from detectors.kit import strokes
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
 from detectors.kit.order import Order
-from detectors.trajectory import signature, strokes
-from detectors.trajectory.strokes import FloatArray, IntArray
+from detectors.kit.strokes import FloatArray, IntArray
+from detectors.trajectory import signature
 from pipeline.model import frames
 from pipeline.ports import Batch, Past
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from detectors.trajectory import strokes
-from detectors.trajectory.strokes import FloatArray, IntArray, Strokes
+from detectors.kit import strokes
+from detectors.kit.strokes import FloatArray, IntArray, Strokes
 from pipeline.model import clocks
 
 GAP_MS_MAX: Final = 1000.0

@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from detectors.trajectory.strokes import FloatArray, IntArray, Strokes
+from detectors.kit.strokes import FloatArray, IntArray, Strokes
 
 POINTS: Final = 32
 SHAPE: Final = 10

@@ -12,11 +12,11 @@ import numpy.typing as npt
 import polars as pl
 import xxhash
 
+from detectors.kit.strokes import STROKE_FEATURES, FloatArray, IntArray, describe
 from detectors.trajectory import calibration, forest, generators, model
 from detectors.trajectory.calibration import Calibration
 from detectors.trajectory.model import FOLDS, LOGIT_MAX, SHRINK
 from detectors.trajectory.sessions import Sessions, observe
-from detectors.trajectory.strokes import STROKE_FEATURES, FloatArray, IntArray, describe
 
 SUSPECT: Final = -0.5
 """Mean log-odds from which the first, rough model calls a session suspect."""

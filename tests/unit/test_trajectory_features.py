@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from detectors.checks import world_of
-from detectors.trajectory import sessions, strokes, work
+from detectors.kit import strokes
+from detectors.trajectory import sessions, work
 from detectors.trajectory.sessions import SESSION_FEATURES
 from pipeline.model import frames
 from pipeline.model.errors import ContentError

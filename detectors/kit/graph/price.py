@@ -80,7 +80,7 @@ def rough(
         layered += h * log_there[k] - LOG_FACTORIAL[h]
     flat = n * log_there[STRATA] - LOG_FACTORIAL[n]
     t = min(cells, len(LOG_FACTORIAL) - 1)
-    return min(flat, layered) + t * log_cells - LOG_FACTORIAL[t]
+    return float(min(flat, layered) + t * log_cells - LOG_FACTORIAL[t])
 
 
 @numba.njit(cache=True)
