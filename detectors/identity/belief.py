@@ -26,6 +26,10 @@ PUBLIC_ACCOUNTS_MIN: Final = 8
 OVERLAP_FULL: Final = 0.3
 """Task overlap from which repeated tasks count in full; less counts in proportion."""
 
+COPY: Final = 1.0
+COPY_MAX: Final = 2.0
+"""Work that one account of a key repeats of another: once may be a family's, seldom twice."""
+
 STRENGTH_MIN: Final = 0.2
 
 
@@ -76,8 +80,13 @@ class Belief:
         return max(0.0, 2.0 * self.confidence - 1.0)
 
 
-def weigh(kind: KeyKind, uses: Sequence[Use], accounts: Mapping[str, Account]) -> Belief:
-    """Weigh one shared device or payout account used by at least two accounts."""
+def weigh(
+    kind: KeyKind, uses: Sequence[Use], accounts: Mapping[str, Account], copies: int = 0
+) -> Belief:
+    """Weigh one shared device or payout account used by at least two accounts.
+
+    ``copies`` counts submissions that are proven to repeat work, or a movement, of another of them.
+    """
     by_worker: dict[str, list[Use]] = defaultdict(list)
     for use in uses:
         by_worker[use.worker_id].append(use)
@@ -102,6 +111,8 @@ def weigh(kind: KeyKind, uses: Sequence[Use], accounts: Mapping[str, Account]) -
         devices = [{u.device_id for u in by_worker[w] if u.device_id} for w in workers]
         if len(set().union(*devices)) < sum(len(d) for d in devices):
             items["one_device"] = 2.0
+    if copies:
+        items["own_work_again"] = min(COPY * copies, COPY_MAX)
     handovers = _handovers(uses)
     ips = {u.ip for u in uses if u.ip}
     if near:
@@ -114,6 +125,7 @@ def weigh(kind: KeyKind, uses: Sequence[Use], accounts: Mapping[str, Account]) -
         "task_overlap": round(overlap, 4),
         "same_task_within_two_hours": handovers,
         "addresses": len(ips),
+        "copied_from_each_other": copies,
         "payout_accounts": len(payouts - {None}),
     }
     return Belief(items=items, facts=facts)

@@ -34,6 +34,17 @@ COLUMNS: Final[Mapping[KeyKind, str]] = {"device": "device_id", "payout": "payou
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A submission that another room has proven to repeat one of another account."""
+
+    submission_id: str
+    worker_id: str
+    source_worker_id: str
+    kind: str
+    strength: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shared:
     """One device or payout account that several accounts use. ``uses`` in order of submission.
 
@@ -45,6 +56,7 @@ class Shared:
     uses: tuple[Use, ...]
     belief: Belief
     hands: Mapping[str, Likeness]
+    copies: tuple[Copy, ...] = ()
 
     @property
     def workers(self) -> tuple[str, ...]:
@@ -120,12 +132,14 @@ def rings_of(
     known: pl.DataFrame,
     tasks: pl.DataFrame,
     compare: Callable[[str, str], Likeness | None] = lambda a, b: None,
+    copies: Sequence[Copy] = (),
 ) -> list[Ring]:
     """Group the accounts of ``known`` into rings.
 
     ``known`` is SUBMISSIONS beside the columns of the worker, in order of submission and closed
     under sharing: whoever shares a key with an account in it is in it too. ``compare`` lays the
-    hands of two accounts side by side; only accounts that share a key are.
+    hands of two accounts side by side; only accounts that share a key are. ``copies`` corroborate
+    in the same way: between accounts of one key.
     """
     uses = [
         Use(**row)
@@ -143,13 +157,16 @@ def rings_of(
             groups[("payout", payout)].append(use)
     held = {k: g for k, g in groups.items() if len({u.worker_id for u in g}) > 1}
     accounts = _accounts(known, held)
-    shared = [
-        Shared(
-            kind=kind, label=label_of(kind, value), uses=tuple(g),
-            belief=weigh(kind, g, accounts), hands=_hands(g, compare),
+    shared = []
+    for (kind, value), g in sorted(held.items()):
+        users = {u.worker_id for u in g}
+        mine = tuple(c for c in copies if {c.worker_id, c.source_worker_id} <= users)
+        belief = weigh(kind, g, accounts, len({c.submission_id for c in mine}))
+        label = label_of(kind, value)
+        hands = _hands(g, compare)
+        shared.append(
+            Shared(kind=kind, label=label, uses=tuple(g), belief=belief, hands=hands, copies=mine)
         )
-        for (kind, value), g in sorted(held.items())
-    ]  # fmt: skip
     told = [s for s in shared if s.told]
     parts = components((s.workers[0], w) for s in told for w in s.workers[1:])
     money = dict(tasks.select("task_id", pl.struct("currency", "bounty_minor")).iter_rows())
@@ -245,8 +262,15 @@ def _cluster(
 
 
 def _links(shared: Sequence[Shared]) -> Iterator[Link]:
-    """Join the first account of each key to the others: a star, so that links stay few."""
+    """Join the first account of each key to the others, a star, so that links stay few; and copies."""
     for s in shared:
+        at = {u.submission_id: u.submitted_at for u in s.uses}
+        for copy in s.copies:
+            moment = at.get(copy.submission_id, s.uses[0].submitted_at)
+            yield Link(
+                a=copy.source_worker_id, b=copy.worker_id, kind=copy.kind, weight=copy.strength,
+                count=1, first_at=moment, last_at=moment,
+            )  # fmt: skip
         hub, *others = s.workers
         for other in others:
             mine = [u for u in s.uses if u.worker_id in (hub, other)]

@@ -9,7 +9,7 @@ import xxhash
 from detectors.identity import examples, hand
 from detectors.identity.belief import STRENGTH_MIN, Use
 from detectors.identity.hand import Likeness
-from detectors.identity.ring import Ring, Shared, rings_of
+from detectors.identity.ring import Copy, Ring, Shared, rings_of
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
 from pipeline.model import frames
 from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past
@@ -21,6 +21,45 @@ HOPS_MAX: Final = 8
 """A component is followed this far; real ones are two or three hops wide."""
 DF_MAX: Final = 5_000
 """A key that more submissions carry belongs to no one: a colliding device id, a guild's cash desk."""
+
+
+COPIES: Final = {
+    "file.identical": "copy",
+    "text.near_duplicate": "copy",
+    "text.contained": "copy",
+    "image.near_duplicate": "copy",
+    "image.region_reused": "copy",
+    "trajectory.replayed": "replay",
+}
+PROVEN: Final = 0.5
+
+
+def _copies(batch: Batch, known: pl.DataFrame, past: Past) -> list[Copy]:
+    """What other rooms have proven to be repeated between accounts of ``known``, by submission.
+
+    Of the batch this is what they say now, of everybody else what is on record.
+    """
+    ids = known["submission_id"].to_list()
+    others = past.signals(sorted(set(ids) - set(batch.ids)), codes=sorted(COPIES))
+    rows = (
+        pl.concat([others, batch.signals])
+        .filter(
+            pl.col("reason_code").is_in(sorted(COPIES)),
+            pl.col("strength") >= PROVEN,
+            pl.col("matched_worker_id").is_not_null(),
+        )
+        .join(known.select("submission_id", "worker_id"), on="submission_id")
+        .filter(pl.col("worker_id") != pl.col("matched_worker_id"))
+        .sort("submission_id", "reason_code", "matched_worker_id")
+    )
+    columns = ("submission_id", "worker_id", "matched_worker_id", "reason_code", "strength")
+    return [
+        Copy(
+            submission_id=sid, worker_id=worker, source_worker_id=source, kind=COPIES[code],
+            strength=strength,
+        )
+        for sid, worker, source, code, strength in rows.select(columns).iter_rows()
+    ]  # fmt: skip
 
 
 def _key(value: str) -> int:
@@ -37,6 +76,7 @@ class IdentityDetector:
         reason_codes=frozenset(
             {"identity.shared_device", "identity.shared_payout", "identity.same_hand"}
         ),
+        after=("file", "text", "image", "trajectory"),
         assets=(hand.ASSET,),
     )
 
@@ -64,7 +104,9 @@ class IdentityDetector:
             return built.build()
         tasks = past.tasks(known["task_id"].unique().sort().to_list())
         mine = set(batch.ids)
-        for ring in rings_of(known, tasks, self._comparison(known, past)):
+        for ring in rings_of(
+            known, tasks, self._comparison(known, past), _copies(batch, known, past)
+        ):
             for shared in ring.shared:
                 self._report(built, ring, shared, mine)
         return built.build()
