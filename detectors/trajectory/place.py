@@ -11,7 +11,7 @@ import xxhash
 
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
 from detectors.kit.order import Order
-from detectors.trajectory.strokes import FloatArray
+from detectors.kit.strokes import FloatArray
 from pipeline.model import clocks
 from pipeline.ports import Batch, Past
 
