@@ -19,7 +19,7 @@ from console_worlds import ROOT, Site, opened_site  # noqa: E402
 from pipeline.line import run_line  # noqa: E402
 from pipeline.stores.tables import ledger as tables  # noqa: E402
 
-TIMES = 25
+TIMES = 15
 
 
 def fill(site: Site, count: int) -> None:

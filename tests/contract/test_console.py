@@ -175,10 +175,14 @@ def test_a_form_that_is_not_ours_changes_nothing(site: Site) -> None:
         (form | {"csrf": ""}, {}),
         (form | {"csrf": other.token("/console/")}, {}),
         (form | {"csrf": token}, {"Sec-Fetch-Site": "cross-site"}),
+        (form | {"csrf": token}, {"Sec-Fetch-Site": "same-site", "Origin": "http://gate"}),
         (form | {"csrf": token}, {"Origin": "https://evil.example"}),
         (form | {"csrf": token}, {"Origin": "null"}),
     ):
         assert person.post(path, data=data, headers=headers).status_code == 403
+    no_reason = form | {"csrf": token, "reason": ""}
+    for headers in ({"Sec-Fetch-Site": "same-origin"}, {"Origin": "https://gate"}, {}):
+        assert person.post(path, data=no_reason, headers=headers).status_code == 422  # let in
     assert person.post(path, json=form | {"csrf": token}).status_code == 400
     assert person.post(path, content=b"\xff=%ff", headers={
         "Content-Type": "application/x-www-form-urlencoded"}).status_code == 400  # fmt: skip

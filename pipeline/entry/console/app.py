@@ -360,11 +360,15 @@ async def read_form(request: Request) -> dict[str, str]:
 
 
 def from_here(request: Request) -> bool:
-    """Tell whether a browser says that the request comes from this very site, where it says so."""
-    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-        return False
+    """Tell whether the browser says that the request comes from this very site, where it says so.
+
+    ``Sec-Fetch-Site`` has the first word: a proxy may change the host that ``Origin`` is compared with.
+    """
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
     origin = request.headers.get("origin")
-    return origin is None or origin == f"{request.url.scheme}://{request.headers.get('host', '')}"
+    return origin is None or origin.partition("://")[2] == request.headers.get("host", "")
 
 
 # --- errors --------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ PLACES: Final = frozenset(
 )  # fmt: skip
 """What the page shows in another way: where it is."""
 TABLES_MAX: Final = 12
-_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")
+_TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?")
 Row = Mapping[str, Any]
 
 

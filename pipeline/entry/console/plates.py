@@ -120,7 +120,7 @@ def laid(
     out_of = np.diag([1.0 / theirs.shape[1], 1.0 / theirs.shape[0], 1.0])
     matrix = into @ transform @ out_of
     source = 255 - theirs if inverted else theirs
-    moved = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_AREA)
+    moved = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_LINEAR)
     full = np.full(theirs.shape[:2], 255, np.uint8)
     covered = cv2.warpPerspective(full, matrix, (width, height))[..., None] > 127
     return np.where(covered, moved, mine // 3 + 80).astype(np.uint8)
