@@ -19,6 +19,7 @@ from console_worlds import STANDS, TOKEN, Site, Visitor, demo_home, demo_made, o
 
 from pipeline.entry.console import doors, plates, telling, words
 from pipeline.entry.console.app import HEADERS
+from pipeline.entry.pictures import drawn
 from pipeline.model.errors import StoreError
 from pipeline.stores.audit import AuditLog
 from pipeline.stores.desk import Wanted, rehearse
@@ -695,3 +696,8 @@ def test_a_copy_is_marked_on_both_sides_in_the_sample(demo_home: Path, tmp_path:
         marked = ["".join(re.findall(r"<mark>(.*?)</mark>", side)) for side in sides]
         assert marked[0] == marked[1]
         assert len(marked[0]) > 60
+        found = site.house.known.signals(["park-5"]).to_dicts()
+        (signal,) = [row for row in found if row["reason_code"] == "text.contained"]
+        file = drawn(site.house, signal)  # what `explain --pictures` writes says the same
+        assert file is not None
+        assert re.findall(r"<mark>(.*?)</mark>", file[1]) == marked
