@@ -616,7 +616,6 @@ def test_spans_that_do_not_fit_show_nothing() -> None:
     long = telling.align("x" * 50_000, "x" * 50_000, [
         {"begin": 0, "end": 50_000, "source_begin": 0, "source_end": 50_000}])  # fmt: skip
     assert long is not None
-    assert long.cut
     assert sum(len(p.text) for p in long.mine if p.kind == "same") == telling.SHOWN_MAX
 
 
@@ -696,6 +695,10 @@ def test_a_copy_is_marked_on_both_sides_in_the_sample(demo_home: Path, tmp_path:
         marked = ["".join(re.findall(r"<mark>(.*?)</mark>", side)) for side in sides]
         assert marked[0] == marked[1]
         assert len(marked[0]) > 60
+        inside = person.get(f"/console/cases/{site.world.case('minutes-4')}").text  # texts in files
+        sides = re.findall(r'file 0: [^<]+</h4><p class="text">(.*?)</p>', inside, re.DOTALL)
+        assert len(sides) == 2
+        assert all(side.count("<mark>") == 1 and len(side) > 500 for side in sides)
         found = site.house.known.signals(["park-5"]).to_dicts()
         (signal,) = [row for row in found if row["reason_code"] == "text.contained"]
         file = drawn(site.house, signal)  # what `explain --pictures` writes says the same

@@ -19,9 +19,16 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from detectors.text.bodies import Reader
 from pipeline.bootstrap import House
 from pipeline.entry.console import doors, plates, words
-from pipeline.model.errors import BountyguardError, LedgerError, StoreError, UsageError
+from pipeline.model.errors import (
+    BountyguardError,
+    ContentError,
+    LedgerError,
+    StoreError,
+    UsageError,
+)
 from pipeline.ports import Decoder
 from pipeline.stores.access import Access
 from pipeline.stores.desk import Desk
@@ -100,7 +107,9 @@ class Console:
         self.writer = writer
         self.sessions = doors.Sessions(access, ticks)
         self.tries = doors.Tries(ticks)
-        self.plates = plates.Plates(house.blobs, decoder or house.decoder)
+        self._decoder = decoder or house.decoder
+        self._reader = Reader()
+        self.plates = plates.Plates(house.blobs, self._decoder)
         self.ticks = ticks
         self._kept: dict[str, tuple[float, Any]] = {}
         self._static = {
@@ -146,6 +155,13 @@ class Console:
             return self.writer.submit(change).result(timeout=AUDIT_WITHIN_S)
         except TimeoutError as error:
             raise StoreError("store.unreachable", "the books do not answer") from error
+
+    def text_of(self, digest: str, media_type: str) -> str | None:
+        """Read the text of a file, as the text room reads it; None where it cannot be read."""
+        try:
+            return self._reader.pages(digest, media_type, self.house.blobs, self._decoder).text
+        except ContentError:
+            return None
 
     def kept(self, name: str, seconds: float, make: Callable[[], T]) -> T:
         """Make something that costs, or return what was made not long ago."""

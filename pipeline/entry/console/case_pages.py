@@ -112,7 +112,7 @@ def _handed_in(console: Console, submission_id: str, told: Mapping[str, Any]) ->
     known = console.house.known
     rows = known.submissions([submission_id]).to_dicts()
     if not rows:
-        return {"submission": None, "task": None, "files": [], "text": []}
+        return {"submission": None, "task": None, "files": [], "text": [], "is_cut": False}
     row = rows[0]
     tasks = known.tasks([row["task_id"]]).to_dicts()
     files = known.contents([submission_id]).to_dicts()
@@ -122,6 +122,7 @@ def _handed_in(console: Console, submission_id: str, told: Mapping[str, Any]) ->
         "task": tasks[0] if tasks else None,
         "files": [f | {"is_picture": f["media_type"] in PICTURE_TYPES} for f in files[:12]],
         "text": telling.pieces(row["text"], disguises=disguises),
+        "is_cut": len(row["text"]) > telling.SHOWN_MAX,
     }
 
 
@@ -131,7 +132,7 @@ def _judged(console: Console, submission_id: str, told: Mapping[str, Any]) -> di
     house = console.house
     book = _revision(console, told["ruleset_digest"])
     return {
-        "findings": findings.read(house, submission_id, told),
+        "findings": findings.read(house, submission_id, told, console.text_of),
         "arithmetic": _arithmetic(told),
         "abstentions": orjson.loads(told["abstentions"]),
         "rules": book.by_id if book else {},

@@ -1,7 +1,7 @@
 """One finding as a person is shown it: facts, texts letter by letter, pictures, drawings."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ PLACES: Final = frozenset(
 """What the page shows in another way: where it is."""
 TABLES_MAX: Final = 12
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?")
+_FILE: Final = re.compile(r"file (\d{1,9}): ")
 Row = Mapping[str, Any]
 
 
@@ -75,12 +76,16 @@ def signals_of(assessment: Row) -> list[dict[str, Any]]:
     return found
 
 
-def read(house: House, submission_id: str, assessment: Row) -> list[Finding]:
-    """Make the findings of an evaluation, the strongest first."""
+def read(
+    house: House, submission_id: str, assessment: Row, text_of: Callable[[str, str], str | None]
+) -> list[Finding]:
+    """Make the findings of an evaluation, the strongest first.
+
+    ``text_of`` reads a file's text by digest and media type; None where it cannot be read.
+    """
     signals = signals_of(assessment)
     matched = sorted({s["matched_submission_id"] for s in signals if s["matched_submission_id"]})
-    rows = house.known.submissions([submission_id, *matched])
-    texts = dict(rows.select("submission_id", "text").iter_rows())
+    texts = _Texts(house, [submission_id, *matched], text_of)
     disguises = disguises_of(signals)
     told, groups = [], set()
     ranked = sorted(
@@ -137,18 +142,44 @@ def _whole(value: Any) -> int:
     return value if isinstance(value, int) and value >= 0 else 0
 
 
+class _Texts:
+    """The texts that evidence speaks of: what was typed in, and what stands in files."""
+
+    def __init__(
+        self, house: House, submission_ids: Sequence[str], text_of: Callable[[str, str], str | None]
+    ) -> None:
+        rows = house.known.submissions(submission_ids)
+        self._typed = dict(rows.select("submission_id", "text").iter_rows())
+        self._files = house.known.contents(submission_ids).to_dicts()
+        self._text_of = text_of
+
+    def get(self, submission_id: str | None, where: Any) -> str | None:
+        """Return the text of a place as evidence names it: ``text``, or ``file 0: its name``."""
+        if where == "text":
+            return self._typed.get(str(submission_id))
+        named = _FILE.match(str(where))
+        for file in self._files if named else ():
+            here = (file["submission_id"], file["content_index"])
+            if named and here == (submission_id, int(named[1])):
+                return self._text_of(file["digest"], file["media_type"])
+        return None
+
+
 def _texts(
-    signal: Row, texts: Mapping[str, str], submission_id: str, disguises: frozenset[str]
+    signal: Row, texts: _Texts, submission_id: str, disguises: frozenset[str]
 ) -> dict[str, Any]:
+    """Lay the texts side by side; of what is too long or cannot be read, the excerpts."""
     evidence = signal["evidence"]
     spans = [s for s in evidence.get("spans", ()) if isinstance(s, dict)]
-    if spans and (evidence.get("where"), evidence.get("source_where")) == ("text", "text"):
-        mine = texts.get(submission_id, "")
-        theirs = texts.get(str(signal["matched_submission_id"]), "")
+    if not spans:
+        return {}
+    mine = texts.get(submission_id, evidence.get("where"))
+    theirs = texts.get(signal["matched_submission_id"], evidence.get("source_where"))
+    if mine and theirs and max(len(mine), len(theirs)) <= telling.SHOWN_MAX:
         aligned = telling.align(mine, theirs, spans, disguises)
         if aligned is not None:
             return {"aligned": aligned}
-    return {"excerpts": telling.excerpts(spans, disguises)} if spans else {}
+    return {"excerpts": telling.excerpts(spans, disguises)}
 
 
 def cluster_of(signal: Row) -> Row:

@@ -42,11 +42,10 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aligned:
-    """Two texts, the accused one and the earlier one, in pieces; ``cut`` where not all is shown."""
+    """Two texts, the accused one and the earlier one, in pieces, at most ``SHOWN_MAX`` characters."""
 
     mine: Sequence[Piece]
     theirs: Sequence[Piece]
-    cut: bool
 
 
 def align(
@@ -74,7 +73,6 @@ def align(
     return Aligned(
         mine=pieces(mine, ours, starts[0], disguises),
         theirs=pieces(theirs, others, starts[1], disguises),
-        cut=max(len(mine), len(theirs)) > SHOWN_MAX,
     )
 
 
@@ -90,7 +88,6 @@ def excerpts(
             laid = Aligned(
                 mine=pieces(mine, left, {}, disguises),
                 theirs=pieces(theirs, right, {}, disguises),
-                cut=False,
             )
             told.append((s, laid))
     return told
