@@ -1,8 +1,8 @@
 """Nominating sources: who earlier shares fingerprints with a text, stock phrases left out.
 
-A fingerprint counts as *stock* where enough people wrote it in texts that are otherwise unlike: a
-greeting, a closing formula, a turn that everyone uses. A passage whose carriers share much of the
-text, on the other hand, is a copy however often it was copied.
+A fingerprint counts as *stock* where enough people wrote it in texts that are otherwise unlike this
+one and one another: a greeting, a closing formula, a turn that everyone uses. A passage whose carriers
+share much of the text, or are copies of one source, is a copy however often it was copied.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from detectors.kit.lexical import Picks
+from detectors.text.voices import voices
 from pipeline.ports import Past
 
 WINNOW: Final = "text.winnow"
@@ -61,9 +62,10 @@ def nominate(
     ``quiet`` (picks,) marks fingerprints of what everyone was given; ``digests`` and ``bands`` are of
     the texts.
     """
-    keyed = pl.DataFrame(
+    every = pl.DataFrame(
         {"text": picks.owners, "key": picks.keys, "pick": np.arange(len(picks.keys))}
-    ).filter(~pl.Series(quiet))
+    )
+    keyed, muted = every.filter(~pl.Series(quiet)), every.filter(pl.Series(quiet))
     found = postings(past, WINNOW, keyed["key"])
     whole = pl.DataFrame({"text": asked["text"], "key": digests})
     alike = postings(past, WHOLE, whole["key"], capped=False)
@@ -76,7 +78,7 @@ def nominate(
         "submission_id", pl.col("worker_id").alias("by"), pl.col("submitted_at").alias("at")
     )
     shared = _earlier(keyed, _earliest(found, who), asked)
-    hits, stock = _weigh(shared, keyed, asked, len(picks.keys))
+    hits, stock = _weigh(shared, keyed, muted, asked, past, len(picks.keys))
     equal = _earlier(whole, _earliest(alike, who), asked)
     similar = (
         _earlier(banded, _earliest(near, who), asked)
@@ -122,9 +124,29 @@ def _earlier(keyed: pl.DataFrame, found: pl.DataFrame, asked: pl.DataFrame) -> p
     )
 
 
+def _stock(told: pl.DataFrame, muted: pl.DataFrame, past: Past) -> pl.DataFrame:
+    """Name the keys of each text that are turns which several people, or the worker twice, use."""
+    other, light = pl.col("by") != pl.col("own"), pl.col("light")
+    used = (
+        told.group_by("text", "key")
+        .agg(
+            pl.col("by").filter(light & other).n_unique().alias("workers"),
+            pl.col("submission_id").filter(light & ~other).n_unique().alias("own"),
+        )
+        .with_columns((STOCK_WORKERS - pl.col("own").clip(0, 1)).alias("needed"))
+    )
+    style = used.filter(pl.col("own") >= STOCK_OWN)
+    common = used.filter(pl.col("own") < STOCK_OWN, pl.col("workers") >= pl.col("needed"))
+    carriers = told.filter(light & other).join(common, on=["text", "key"], how="semi")
+    counted = voices(carriers, muted, past, WINNOW)
+    common = common.join(counted, on=["text", "key"]).filter(pl.col("voices") >= pl.col("needed"))
+    return pl.concat([style.select("text", "key"), common.select("text", "key")])
+
+
 def _weigh(
-    shared: pl.DataFrame, keyed: pl.DataFrame, asked: pl.DataFrame, count: int
-) -> tuple[pl.DataFrame, Bools]:
+    shared: pl.DataFrame, keyed: pl.DataFrame, muted: pl.DataFrame, asked: pl.DataFrame,
+    past: Past, count: int,
+) -> tuple[pl.DataFrame, Bools]:  # fmt: skip
     """Count what each pair shares beyond stock phrases, and mark these."""
     pair = ["text", "submission_id", "content_index"]
     sizes = (
@@ -143,19 +165,7 @@ def _weigh(
             ).alias("light")
         )
     )
-    other, light = pl.col("by") != pl.col("own"), pl.col("light")
-    stock = (
-        told.group_by("text", "key")
-        .agg(
-            pl.col("by").filter(light & other).n_unique().alias("workers"),
-            pl.col("submission_id").filter(light & ~other).n_unique().alias("own"),
-        )
-        .filter(
-            (pl.col("workers") + pl.col("own").clip(0, 1) >= STOCK_WORKERS)
-            | (pl.col("own") >= STOCK_OWN)
-        )
-        .select("text", "key")
-    )
+    stock = _stock(told, muted, past)
     hits = (
         told.join(stock, on=["text", "key"], how="anti")
         .group_by(pair)

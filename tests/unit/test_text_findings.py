@@ -86,6 +86,14 @@ def test_text_stock_phrases_of_many_workers_accuse_nobody(decoder: Decoder) -> N
     assert "s4" not in found
 
 
+def test_text_part_of_what_others_copied_whole_is_no_stock_phrase(decoder: Decoder) -> None:
+    part = ONE[24:50]
+    copies = [{"text": ONE}, {"text": ONE + "！"}, {"text": "转：" + ONE}, {"text": "。".join(ONE)}]
+    found = signals(decoder, *copies, {"text": TWO + part})
+    assert {s["matched_submission_id"] for s in found["s4"]} == {"s0"}
+    assert found["s4"][0]["strength"] >= 0.2
+
+
 def test_text_of_reference_files_is_subtracted(decoder: Decoder) -> None:
     task = {"task_id": "t", "reference_files": (THREE.encode(),)}
     found = signals(decoder, {"text": THREE + ONE}, {"text": THREE + TWO}, tasks=(task,))
