@@ -140,10 +140,68 @@ def combined(text: str, draw: Draw, others: Sequence[str]) -> str:
     return zero_width(look_alikes(told, draw, others), draw, others)
 
 
+_SMALL_CAPS = dict(zip("abcdefghijklmnopqrstuvwyz", "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡʏᴢ", strict=True))
+_EMOJI = "😀🌸👍🔥✨🎉💯🍀"
+
+
+def decorated(text: str, draw: Draw, others: Sequence[str]) -> str:
+    """Small capitals or black squares for Latin letters, Japanese forms for ideographs."""
+    if is_zh(text):
+        import opencc
+
+        return str(opencc.OpenCC("t2jp").convert(opencc.OpenCC("s2t").convert(text)))
+    if draw.random() < 0.5:
+        return "".join(_SMALL_CAPS.get(c, c) for c in text.lower())
+    return "".join(
+        chr(0x1F170 + ord(c) - 65) if c.isascii() and c.isalpha() else c for c in text.upper()
+    )
+
+
+def turned(text: str, draw: Draw, others: Sequence[str]) -> str:
+    """Written backwards behind a right-to-left override, which shows it forwards again."""
+    return "\n".join("\u202e" + line[::-1] + "\u202c" for line in text.splitlines())
+
+
+def emoji(text: str, draw: Draw, others: Sequence[str]) -> str:
+    return "".join(
+        c + (_EMOJI[int(draw.integers(len(_EMOJI)))] if draw.random() < 0.3 else "") for c in text
+    )
+
+
+def noise_letters(text: str, draw: Draw, others: Sequence[str]) -> str:
+    """A letter or digit put in after every seventh to tenth character."""
+    told, left = [], int(draw.integers(7, 11))
+    for c in text:
+        told.append(c)
+        left -= 1
+        if not left:
+            told.append("abcdefghijkmnpqrstuvwxyz0123456789"[int(draw.integers(34))])
+            left = int(draw.integers(7, 11))
+    return "".join(told)
+
+
+def typos_20(text: str, draw: Draw, others: Sequence[str]) -> str:
+    return typos(text, draw, others, share=0.20)
+
+
+def interleaved(text: str, draw: Draw, others: Sequence[str]) -> str:
+    """Clause by clause, one stolen and one of somebody's own."""
+    own = iter([p for p in _ENDS.split(others[int(draw.integers(len(others)))]) if p])
+    told = []
+    for part in (p for p in _ENDS.split(text) if p):
+        told += [part, next(own, "")]
+    return "".join(told)
+
+
 ATTACKS: dict[str, Attack] = {
     "zero_width": zero_width, "look_alikes": look_alikes, "full_width": full_width,
     "traditional": traditional, "punctuation": punctuation, "typos_10": typos,
     "synonyms_60": synonyms, "reorder": reorder, "half": half, "third": third,
     "sandwich": sandwich, "combined": combined,
 }  # fmt: skip
-"""``merge`` (three sources) is made by the benchmark, which knows the sources."""
+"""``merge_3`` (three sources) is made by the benchmark, which knows the sources."""
+BEYOND: dict[str, Attack] = {
+    "decorated": decorated, "turned": turned, "emoji": emoji, "noise_letters": noise_letters,
+    "typos_20": typos_20, "interleaved": interleaved,
+}  # fmt: skip
+"""Nobody promised these."""

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from text_attacks import ATTACKS
+from text_attacks import ATTACKS, BEYOND, Attack
 
 from detectors.checks.memory import MemoryBlobs, MemoryPast, World
 from detectors.text import detector
@@ -74,60 +74,90 @@ def corpora() -> dict[str, list[str]]:
     return {"zh": zh, "en": [t for t in bbc if len(t) >= 300]}
 
 
-def attacks(sources: int, decoder: Decoder) -> list[dict[str, Any]]:
-    """Index sources among bystanders; attack each source once a kind; own words are others'."""
+Told = list[dict[str, Any]]
+MERGED = 3
+
+
+def _kinds(language: str, listed: dict[str, Attack]) -> dict[str, Attack | None]:
+    kinds: dict[str, Attack | None] = {**listed, **({"merge_3": None} if listed is ATTACKS else {})}
+    return {k: v for k, v in kinds.items() if (k, language) != ("traditional", "en")}
+
+
+def _found(
+    world_: World, wanted: dict[str, set[str]], kinds: list[str], language: str, part: str
+) -> Told:
+    """Score attacks named ``z<kind>:<n>`` against the sources that are right for each."""
+    best: dict[str, float] = {}
+    named: dict[str, set[str]] = {}
+    columns = ["submission_id", "strength", "matched_submission_id"]
+    for sid, strength, source in judged(world_).select(columns).iter_rows():
+        if source is not None and wanted.get(sid, set()) & {source}:
+            best[sid] = max(best.get(sid, 0.0), strength)
+            named.setdefault(sid, set()).add(source)
+    told = []
+    for kind in kinds:
+        mine = [sid for sid in wanted if sid.startswith(f"z{kind}:")]
+        look = sum(best.get(sid, 0.0) >= LOOK for sid in mine)
+        told.append(
+            {"part": part, "language": language, "kind": kind, "n": len(mine), "found": look,
+             "sure": sum(best.get(sid, 0.0) >= SURE for sid in mine), "recall": look / len(mine),
+             "interval": wilson(look, len(mine)),
+             "every_source": sum(named.get(sid, set()) == wanted[sid] for sid in mine)}
+        )  # fmt: skip
+    return told
+
+
+def _attacked(sources: int, decoder: Decoder, listed: dict[str, Attack], part: str) -> Told:
+    """Attack each source once, every kind its own sources; all earlier texts are bystanders."""
     told = []
     for language, texts in corpora().items():
-        draw = np.random.default_rng(7)
-        order = draw.permutation(len(texts))
-        cut = min(len(order) - 400, 3 * sources + 1500)
-        stock = [texts[i] for i in order[:cut]]
-        others = [texts[i] for i in order[cut:]]
+        kinds = _kinds(language, listed)
+        order = np.random.default_rng(7).permutation(len(texts))
+        per = min(sources, (len(order) - 400) // len(kinds))
+        stock = [texts[i] for i in order[: per * len(kinds)]]
+        others = [texts[i] for i in order[per * len(kinds) :]]
         first = [(f"a{n:05d}", text) for n, text in enumerate(stock)]
         made: list[tuple[str, str]] = []
-        for kind, attack in ATTACKS.items():
-            if kind == "traditional" and language == "en":
-                continue
-            for n in range(sources):
-                seeded = np.random.default_rng([11, len(kind), n])
-                made.append((f"z{kind}:{n}", attack(stock[n], seeded, others)))
-        for n in range(sources):
-            parts = [stock[(n + k * sources) % cut] for k in range(3)]
-            made.append((f"zmerge_3:{n}", "".join(p[: len(p) // 3 + 20] for p in parts)))
-        signals = judged(world(first + made, decoder))
-        best: dict[str, float] = {}
-        right: set[str] = set()
-        for sid, strength, source in signals.select(
-            "submission_id", "strength", "matched_submission_id"
-        ).iter_rows():
-            if not sid.startswith("z") or source is None:
-                continue
-            kind, n = sid[1:].split(":")
-            wanted = {f"a{int(n):05d}"}
-            if kind == "merge_3":
-                wanted = {f"a{(int(n) + k * sources) % cut:05d}" for k in range(3)}
-            later = source.startswith("z") and source.split(":")[1] == n
-            if source in wanted or later:
-                best[sid] = max(best.get(sid, 0.0), strength)
-                right |= {sid} if source in wanted else set()
-        for kind in [*ATTACKS, "merge_3"]:
-            mine = [f"z{kind}:{n}" for n in range(sources)]
-            if kind == "traditional" and language == "en":
-                continue
-            sure = sum(best.get(s, 0.0) >= SURE for s in mine)
-            look = sum(best.get(s, 0.0) >= LOOK for s in mine)
-            named = sum(s in right for s in mine)
-            told.append(
-                {"part": "attack", "language": language, "kind": kind, "n": sources, "sure": sure,
-                 "found": look, "recall": look / sources, "interval": wilson(look, sources),
-                 "named_right": named}
-            )  # fmt: skip
-        stood = signals.filter(pl.col("submission_id").str.starts_with("a"))
-        told.append(
-            {"part": "bystanders", "language": language, "kind": "reposts included", "n": cut}
-            | {name: stood.filter(pl.col("strength") >= least)["submission_id"].n_unique()
-               for name, least in (("sure", SURE), ("found", LOOK))}
-        )  # fmt: skip
+        wanted: dict[str, set[str]] = {}
+        for at, (kind, attack) in enumerate(kinds.items()):
+            for n in range(at * per, (at + 1) * per):
+                sid = f"z{kind}:{n}"
+                sources_ = [n] if attack else [(n + k * per) % len(stock) for k in range(MERGED)]
+                wanted[sid] = {f"a{k:05d}" for k in sources_}
+                if attack:
+                    made.append((sid, attack(stock[n], np.random.default_rng([11, at, n]), others)))
+                else:
+                    pieces = [stock[k][: len(stock[k]) // MERGED + 20] for k in sources_]
+                    made.append((sid, "".join(pieces)))
+        told += _found(world(first + made, decoder), wanted, list(kinds), language, part)
+    return told
+
+
+def attacks(sources: int, decoder: Decoder) -> Told:
+    """The evasions that the room promises to see through: one thief a source."""
+    return _attacked(sources, decoder, ATTACKS, "attack")
+
+
+def beyond(sources: int, decoder: Decoder) -> Told:
+    """Evasions that it does not promise."""
+    return _attacked(sources, decoder, BEYOND, "beyond")
+
+
+def crowd(sources: int, decoder: Decoder) -> Told:
+    """All kinds on the same few sources: twelve thieves and more a source."""
+    told = []
+    for language, texts in corpora().items():
+        kinds = {k: v for k, v in _kinds(language, ATTACKS).items() if v}
+        order = np.random.default_rng(17).permutation(len(texts))
+        stock, others = [texts[i] for i in order[:-400]][:1200], [texts[i] for i in order[-400:]]
+        wanted, made = {}, []
+        for at, (kind, attack) in enumerate(kinds.items()):
+            for n in range(sources // 3):
+                sid = f"z{kind}:{n}"
+                made.append((sid, attack(stock[n], np.random.default_rng([12, at, n]), others)))
+                wanted[sid] = {f"a{n:05d}"}
+        first = [(f"a{n:05d}", text) for n, text in enumerate(stock)]
+        told += _found(world(first + made, decoder), wanted, list(kinds), language, "crowd")
     return told
 
 
@@ -254,13 +284,17 @@ def main() -> None:
     parser.add_argument("--format", choices=("table", "json"), default="table")
     parser.add_argument("--sources", type=int, default=150)
     parser.add_argument("--market", default="full")
-    parser.add_argument("--only", default="", help="attacks, brief, essays, pairs, drop")
+    parser.add_argument(
+        "--only", default="", help="attacks, beyond, crowd, brief, essays, pairs, drop"
+    )
     asked = parser.parse_args()
     if not (SHARED / "texts").is_dir():
         sys.exit(f"no development data under {SHARED}: set BOUNTYGUARD_SHARED")
     with open_decoder() as decoder:
         parts = {
             "attacks": lambda: attacks(asked.sources, decoder),
+            "beyond": lambda: beyond(asked.sources, decoder),
+            "crowd": lambda: crowd(asked.sources, decoder),
             "brief": lambda: shared_brief(decoder),
             "essays": lambda: essays(decoder),
             "pairs": lambda: honest_news(decoder),

@@ -278,11 +278,18 @@ class Past(Protocol):
     """
 
     def postings(
-        self, kind: str, keys: pl.Series, *, df_max: int | None = None, limit: int = 100_000
+        self,
+        kind: str,
+        keys: pl.Series,
+        *,
+        df_max: int | None = None,
+        earliest: int | None = None,
+        limit: int = 100_000,
     ) -> pl.DataFrame:
         """Find who else has these keys: a POSTINGS frame.
 
-        ``keys`` is UInt64; keys that more than ``df_max`` submissions carry are left out.
+        ``keys`` is UInt64; keys that more than ``df_max`` submissions carry are left out, and of the
+        submissions that carry a key the ``earliest`` so many, by (``submitted_at``, id), are told.
         """
         ...
 

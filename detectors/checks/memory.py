@@ -107,12 +107,23 @@ class MemoryPast:
         )  # fmt: skip
 
     def postings(
-        self, kind: str, keys: pl.Series, *, df_max: int | None = None, limit: int = 100_000
+        self,
+        kind: str,
+        keys: pl.Series,
+        *,
+        df_max: int | None = None,
+        earliest: int | None = None,
+        limit: int = 100_000,
     ) -> pl.DataFrame:
         """Find who else has these keys."""
         hits = self._postings(kind).filter(pl.col("key").is_in(keys.unique().to_list()))
         if df_max is not None:
             hits = hits.filter(pl.col("submission_id").n_unique().over("key") <= df_max)
+        if earliest is not None:
+            when = self._world.submissions.select("submission_id", "submitted_at")
+            place = pl.struct("submitted_at", "submission_id").rank("dense").over("key")
+            hits = hits.join(when, on="submission_id").filter(place <= earliest)
+            hits = hits.drop("submitted_at")
         return hits.sort("key", "submission_id", "content_index", "position").head(limit)
 
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:

@@ -90,9 +90,14 @@ def nominate(
 
 
 def postings(past: Past, kind: str, keys: pl.Series, *, capped: bool = True) -> pl.DataFrame:
-    """Ask who carries keys, without the keys that too many carry."""
-    df_max = DF_MAX if capped else None
-    return past.postings(kind, keys.unique(), df_max=df_max, limit=ROWS_MAX)
+    """Ask who carried keys first, without the keys that too many carry."""
+    return past.postings(
+        kind,
+        keys.unique(),
+        df_max=DF_MAX if capped else None,
+        earliest=CARRIERS_MAX,
+        limit=ROWS_MAX,
+    )
 
 
 def _earliest(found: pl.DataFrame, who: pl.DataFrame) -> pl.DataFrame:

@@ -24,7 +24,7 @@ from detectors.text.corpus import (
     quiet_picks,
     where,
 )
-from detectors.text.nominate import BAND, DF_MAX, WHOLE, WINNOW, nominate
+from detectors.text.nominate import BAND, CARRIERS_MAX, DF_MAX, ROWS_MAX, WHOLE, WINNOW, nominate
 from detectors.text.prove import explain
 from pipeline.model import frames
 from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past
@@ -288,14 +288,20 @@ def _later_carriers(mine: pl.DataFrame, when: pl.DataFrame, past: Past, kind: st
     """Name those who handed in later than a batch member whose key they carry.
 
     A key that the batch carries over ``DF_MAX`` stops nominating, so all of its carriers are named.
+    Where equal texts stand before a member, so many that nobody looks beyond them, it changes nothing.
     """
+    if kind == WHOLE:
+        first = past.postings(kind, mine["key"].unique(), earliest=CARRIERS_MAX, limit=ROWS_MAX)
+        mine = mine.join(first, on=["key", "submission_id"], how="semi")
+        if mine.is_empty():
+            return set()
     keys = mine["key"].unique()
     fresh = mine.group_by("key").agg(pl.col("submission_id").n_unique().alias("fresh"))
     limits = past.frequencies(kind, keys).join(fresh, on="key")
     over = pl.col("df") > DF_MAX
     crossing = limits.filter(over & (pl.col("df") - pl.col("fresh") <= DF_MAX))["key"]
     usable = keys if kind == WHOLE else limits.filter(~over)["key"]
-    found = past.postings(kind, usable, limit=50_000_000)
+    found = past.postings(kind, usable, limit=ROWS_MAX)
     first = (
         mine.join(when, on="submission_id")
         .group_by("key")
@@ -309,7 +315,7 @@ def _later_carriers(mine: pl.DataFrame, when: pl.DataFrame, past: Past, kind: st
     )
     named = set(later["submission_id"])
     if len(crossing):
-        named |= set(past.postings(kind, crossing, limit=50_000_000)["submission_id"])
+        named |= set(past.postings(kind, crossing, limit=ROWS_MAX)["submission_id"])
     return named
 
 
@@ -338,6 +344,7 @@ def _near(past: Past, ids: set[str]) -> set[str]:
     carriers = set(ids)
     for kind in (WINNOW, WHOLE, BAND):
         keys = past.fingerprints(kind, sorted(ids))["keys"].explode(empty_as_null=True)
-        carriers |= set(past.postings(kind, keys.drop_nulls().unique())["submission_id"])
+        found = past.postings(kind, keys.drop_nulls().unique(), df_max=DF_MAX, limit=ROWS_MAX)
+        carriers |= set(found["submission_id"])
     workers = past.submissions(sorted(carriers))["worker_id"].unique().to_list()
     return carriers | set(past.of_worker(workers)["submission_id"])

@@ -30,7 +30,9 @@ def voices(carriers: pl.DataFrame, quiet: pl.DataFrame, past: Past, kind: str) -
         (text, key, _groups(group.select(*_NODE, "by").rows(), alike.get(text, ())))
         for (text, key), group in heard.group_by("text", "key", maintain_order=True)
     ]
-    schema = {"text": carriers["text"].dtype, "key": carriers["key"].dtype, "voices": pl.Int64}
+    schema: dict[str, pl.DataType] = {
+        "text": carriers["text"].dtype, "key": carriers["key"].dtype, "voices": pl.Int64(),
+    }  # fmt: skip
     return pl.DataFrame(counted, schema=schema, orient="row")
 
 

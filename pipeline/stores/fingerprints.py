@@ -148,6 +148,32 @@ class Documents:
         """Return the integer of each submission."""
         return np.array([self._docs[s] for s in submission_ids], dtype=np.uint32)
 
+    def early(
+        self,
+        keys: np.ndarray[tuple[int], np.dtype[np.uint64]],
+        docs: np.ndarray[tuple[int], np.dtype[np.uint32]],
+        most: int,
+    ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        """Find the rows of each key's earliest documents, all that tie with the last one included.
+
+        Rows are ordered by (key, doc), so that thousands of carriers are cut before any is named.
+        """
+        fresh = np.ones(len(keys), bool)
+        fresh[1:] = keys[1:] != keys[:-1]
+        group = np.cumsum(fresh) - 1
+        counts = np.bincount(group)
+        if counts.max() <= most:
+            return np.arange(len(keys))
+        once = fresh.copy()
+        once[1:] |= docs[1:] != docs[:-1]
+        rows = np.flatnonzero(once)
+        times = self._times[docs]
+        rows = rows[np.lexsort((times[rows], group[rows]))]
+        starts = np.flatnonzero(np.diff(group[rows], prepend=-1))
+        ends = np.append(starts[1:], len(rows))
+        latest = times[rows[np.minimum(starts + most, ends) - 1]]
+        return np.flatnonzero(times <= latest[group])
+
     def frame(self, docs: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> pl.DataFrame:
         """Return ``submission_id`` and ``submitted_at`` (µs) beside each integer."""
         names = pl.Series("submission_id", [self._ids[d] for d in docs.tolist()], dtype=pl.String)
@@ -166,7 +192,7 @@ class FingerprintStore:
         self._lock = Lock()
 
     def postings(
-        self, kind: str, keys: pl.Series, *, df_max: int | None, limit: int
+        self, kind: str, keys: pl.Series, *, df_max: int | None, earliest: int | None, limit: int
     ) -> pl.DataFrame:
         """Find who has these keys: a POSTINGS frame, each key's earliest submissions first."""
         asked = keys.drop_nulls().unique().sort().to_numpy().astype(np.uint64)
@@ -174,6 +200,10 @@ class FingerprintStore:
         if df_max is not None and len(asked):
             asked = asked[index.counts(asked) <= df_max]
         found, docs, contents, positions = index.lookup(asked)
+        if earliest is not None and len(found):
+            kept = self._documents.early(found, docs, earliest)
+            found, docs = found[kept], docs[kept]
+            contents, positions = contents[kept], positions[kept]
         if not len(found):
             return frames.empty(frames.POSTINGS)
         hits = pl.DataFrame(
@@ -184,6 +214,9 @@ class FingerprintStore:
             }
         ).hstack(self._documents.frame(docs))
         ordered = hits.unique().sort("key", "_at", "submission_id", "content_index", "position")
+        if earliest is not None:
+            place = pl.struct("_at", "submission_id").rank("dense").over("key")
+            ordered = ordered.filter(place <= earliest)
         return ordered.head(limit).select(list(frames.POSTINGS))
 
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:

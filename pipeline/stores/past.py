@@ -67,10 +67,18 @@ class StorePast:
         )
 
     def postings(
-        self, kind: str, keys: pl.Series, *, df_max: int | None = None, limit: int = 100_000
+        self,
+        kind: str,
+        keys: pl.Series,
+        *,
+        df_max: int | None = None,
+        earliest: int | None = None,
+        limit: int = 100_000,
     ) -> pl.DataFrame:
         """Find who else has these keys."""
-        return self._fingerprints.postings(kind, keys, df_max=df_max, limit=limit)
+        return self._fingerprints.postings(
+            kind, keys, df_max=df_max, earliest=earliest, limit=limit
+        )
 
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:
         """Count the submissions that carry each key."""

@@ -264,6 +264,8 @@ def test_fingerprints_are_found_by_key_by_nearness_and_by_submission(stores: Sto
     found = stores.past.postings("text.winnow", keys)
     assert found.select("submission_id", "position").rows() == [("c", 0), ("a", 1), ("b", 0)]
     assert stores.past.postings("text.winnow", keys, df_max=1)["submission_id"].to_list() == ["c"]
+    first = stores.past.postings("text.winnow", keys, earliest=1)
+    assert first["submission_id"].to_list() == ["c", "a"]
     assert dict(stores.past.frequencies("text.winnow", keys).iter_rows()) == {5: 1, 2**64 - 1: 2}
     close = stores.past.nearest("text.code", [bytes(32)], distance_max=2)
     assert close.select("submission_id", "distance").rows() == [("a", 0), ("b", 2)]
