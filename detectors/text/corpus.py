@@ -28,7 +28,10 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loud:
-    """Where the fingerprints of the accused texts stand, and which of them are no stock phrases."""
+    """Where the fingerprints of the accused texts stand, and which of them are no stock phrases.
+
+    ``all`` and ``loud`` are sorted units, ``starts`` where each text begins.
+    """
 
     all: npt.NDArray[np.int64]
     loud: npt.NDArray[np.int64]
@@ -36,19 +39,15 @@ class Loud:
 
     @classmethod
     def of(cls, both: Corpus, picks: Picks, stock: Bools) -> "Loud":
-        """Count fingerprints up to each unit; ``picks`` are those of the first texts of ``both``."""
-        marks = np.zeros((2, len(both.texts.units) + 1), np.int64)
+        """Place fingerprints; ``picks`` are those of the first texts of ``both``."""
         at = both.texts.starts[picks.owners] + picks.places
-        np.add.at(marks[0], at + 1, 1)
-        np.add.at(marks[1], at[~stock] + 1, 1)
-        sums = np.cumsum(marks, axis=1)
-        return cls(all=sums[0], loud=sums[1], starts=both.texts.starts)
+        return cls(all=np.sort(at), loud=np.sort(at[~stock]), starts=both.texts.starts)
 
     def keep(self, text: int, blocks: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
         """Leave out blocks whose fingerprints are all stock phrases."""
         begins, ends = blocks[:, 0] + self.starts[text], blocks[:, 1] + self.starts[text]
-        some = self.all[ends] - self.all[begins]
-        loud = self.loud[ends] - self.loud[begins]
+        some = np.searchsorted(self.all, ends) - np.searchsorted(self.all, begins)
+        loud = np.searchsorted(self.loud, ends) - np.searchsorted(self.loud, begins)
         kept: npt.NDArray[np.int32] = blocks[(some == 0) | (loud > 0)]
         return kept
 
@@ -76,14 +75,18 @@ def own_weights(corpus: Corpus) -> npt.NDArray[np.int64]:
     """Weigh each text without what its task handed out."""
     own = weights_of(corpus.texts)
     own[corpus.given] = 0
-    sums = np.zeros(len(own) + 1, np.int64)
-    np.cumsum(own, dtype=np.int64, out=sums[1:])
-    weighed: npt.NDArray[np.int64] = sums[corpus.texts.starts[1:]] - sums[corpus.texts.starts[:-1]]
+    starts = corpus.texts.starts
+    weighed = np.zeros(len(corpus.texts), np.int64)
+    some = np.flatnonzero(np.diff(starts))  # an empty text has no place to begin a sum at
+    if len(some):
+        weighed[some] = np.add.reduceat(own, starts[:-1][some], dtype=np.int64)
     return weighed
 
 
 def quiet_picks(corpus: Corpus, picks: Picks) -> Bools:
     """Mark fingerprints of which the greater part was handed out."""
+    if not corpus.given.any():
+        return np.zeros(len(picks.keys), np.bool_)
     at = corpus.texts.starts[picks.owners] + picks.places
     sums = np.concatenate([[0], np.cumsum(corpus.given)])
     size = corpus.texts.lengths[at].astype(np.int64)

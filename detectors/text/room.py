@@ -169,17 +169,16 @@ class TextDetector:
     ) -> dict[int, float]:
         """Report copies; return the greatest strength by text."""
         texts, picks = corpus.texts, winnow(corpus.texts)
-        quiet = quiet_picks(corpus, picks)
+        quiet, own = quiet_picks(corpus, picks), own_weights(corpus)
         who = pl.DataFrame(
             {
                 "text": np.arange(len(texts)),
                 "submission_id": [b.submission_id for b in corpus.bodies],
-                "weight": own_weights(corpus),
+                "weight": own,
             }
         ).join(batch.submissions.select("submission_id", "worker_id", "submitted_at"),
                on="submission_id", maintain_order="left")  # fmt: skip
         _, bands = minhash(texts, units_max=SIGNED_MAX)
-        own = own_weights(corpus)
         digests = np.where(own >= WHOLE_WEIGHT_MIN, texts.digests, np.uint64(0))
         named = nominate(who, picks, quiet, digests, bands, past)
         pairs = named.pairs

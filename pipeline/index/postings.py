@@ -235,10 +235,14 @@ class PostingIndex:
             positions.astype(np.int32),
         )  # fmt: skip
 
-    def counts(self, keys: U64) -> I64:
-        """Count the distinct documents that carry each of ``keys``, in the order asked."""
+    def counts(self, keys: U64, *, most: int | None = None) -> I64:
+        """Count the distinct documents that carry each of ``keys``, in the order asked.
+
+        Counts up to ``most`` are exact; a higher one only says that it is higher.
+        """
         state = self._state
         asked, back = np.unique(np.asarray(keys, np.uint64), return_inverse=True)
+        found = np.zeros(len(asked), np.int64)
         parts = []
         for run in state.runs:
             which, rows = run.rows_of(asked)
@@ -246,12 +250,25 @@ class PostingIndex:
             if run.name and len(state.removed):
                 kept = ~np.isin(docs, state.removed)
                 which, docs = which[kept], docs[kept]
-            parts.append((which.astype(np.uint64) << np.uint64(32)) | docs.astype(np.uint64))
-        if not parts:
-            return np.zeros(len(keys), np.int64)
-        seen = np.unique(np.concatenate(parts))
-        found = np.bincount((seen >> np.uint64(32)).astype(np.int64), minlength=len(asked))
-        return found.astype(np.int64)[back]
+            if not len(which):
+                continue
+            fresh = np.ones(len(which), bool)
+            fresh[1:] = (which[1:] != which[:-1]) | (docs[1:] != docs[:-1])
+            which, docs = which[fresh], docs[fresh]
+            found = np.maximum(found, np.bincount(which, minlength=len(asked)))
+            parts.append((which, docs))
+        if len(parts) > 1:
+            open_ = np.ones(len(asked), bool) if most is None else found <= most
+            seen = np.concatenate(
+                [(w[open_[w]] << 32) | d[open_[w]].astype(np.int64) for w, d in parts]
+            )
+            seen.sort()
+            once = np.ones(len(seen), bool)
+            once[1:] = seen[1:] != seen[:-1]
+            whole = np.bincount(seen[once] >> 32, minlength=len(asked))
+            found = np.where(open_, whole, found)
+        counted: I64 = found[back]
+        return counted
 
     def remove(self, docs: Iterable[int]) -> None:
         """Forget these documents now; ``flush`` takes them off the disk. What is added later stays."""

@@ -198,7 +198,7 @@ class FingerprintStore:
         asked = keys.drop_nulls().unique().sort().to_numpy().astype(np.uint64)
         index = self._ready(kind).postings
         if df_max is not None and len(asked):
-            asked = asked[index.counts(asked) <= df_max]
+            asked = asked[index.counts(asked, most=df_max) <= df_max]
         found, docs, contents, positions = index.lookup(asked)
         if earliest is not None and len(found):
             kept = self._documents.early(found, docs, earliest)

@@ -49,6 +49,9 @@ def check(index: PostingIndex, known: set[Row]) -> None:
     assert rows_of(index) == sorted(known)
     counts = [len({row[1] for row in known if row[0] == key}) for key in ASKED.tolist()]
     assert index.counts(ASKED).tolist() == counts
+    for most in (0, 2):
+        capped = index.counts(ASKED, most=most)
+        assert np.minimum(capped, most + 1).tolist() == [min(c, most + 1) for c in counts]
 
 
 @settings(max_examples=120, deadline=None)

@@ -16,6 +16,8 @@ ROOM: Final = 64
 DROP: Final = 9
 """How far a block's score may fall behind its best before extension ends: three ideographs."""
 LONG_UNITS: Final = 100_000
+SEED_WINDOW: Final = 16
+"""Of texts of so many units only winnowed shingles seed: one in every window of so many."""
 CHANCE: Final = 9
 """Weight taken off each block: a phrase of four ideographs is no evidence, a paragraph loses nothing."""
 
@@ -37,12 +39,41 @@ class Alignments:
         return self.blocks[pair, : min(int(self.counts[pair]), ROOM)]
 
 
-def seed_order(texts: Texts, which: I64) -> I64:
-    """Sort the places of the texts named by (hash, place), each text's in its own stretch."""
+def seeds_of(texts: Texts, which: I64) -> U8:
+    """Mark the units (of all texts) at which an alignment may begin, in the texts named.
+
+    Of a long text these are its winnowed shingles: texts that share a window and a shingle share one.
+    """
+    from detectors.kit.lexical import kernels
+
+    seeds = np.ones(len(texts.units), np.uint8)
+    for index in which[np.diff(texts.starts)[which] > LONG_UNITS].tolist():
+        here = slice(int(texts.starts[index]), int(texts.starts[index + 1]))
+        hashes, lengths = texts.hashes[here], texts.lengths[here]
+        bounds = np.array([0, len(hashes)], np.int64)
+        keys, places = np.empty(len(hashes), np.uint64), np.empty(len(hashes), np.int32)
+        width = np.array([SEED_WINDOW], np.int64)
+        count = kernels.winnow(hashes, lengths, bounds, width, keys, places, bounds.copy())
+        seeds[here] = 0
+        seeds[here][places[:count]] = 1
+    return seeds
+
+
+def seed_order(texts: Texts, which: I64, seeds: U8) -> I64:
+    """Sort the seeds of the texts named by (hash, place), each text's in its own stretch.
+
+    Where a text has units that are no seeds, the last of its seeds fills the rest of the stretch.
+    """
     order = np.zeros(len(texts.units), np.int64)
     for index in which.tolist():
         first, last = int(texts.starts[index]), int(texts.starts[index + 1])
-        order[first:last] = np.argsort(texts.hashes[first:last], kind="stable") + first
+        places = np.flatnonzero(seeds[first:last])
+        if not len(places):
+            order[first:last] = first
+            continue
+        places = places[np.argsort(texts.hashes[first:last][places], kind="stable")] + first
+        order[first : first + len(places)] = places
+        order[first + len(places) : last] = places[-1]
     return order
 
 
@@ -70,9 +101,10 @@ def align(
             counts[pair], sums[pair] = 1, (equal - CHANCE, equal)
     rest = np.flatnonzero(~same)
     told = (blocks[rest], counts[rest], sums[rest])
-    order = seed_order(texts, np.unique(right[rest]))
+    seeds = seeds_of(texts, np.unique(np.concatenate([left[rest], right[rest]])))
+    order = seed_order(texts, np.unique(right[rest]), seeds)
     kernels.align(
-        texts.units, fold_table().traits, texts.hashes, texts.lengths, order, texts.starts, quiet,
+        texts.units, fold_table().traits, texts.hashes, texts.lengths, seeds, order, texts.starts, quiet,
         left[rest], right[rest], DROP, CHANCE, *told,
     )  # fmt: skip
     blocks[rest], counts[rest], sums[rest] = told

@@ -258,19 +258,20 @@ def _equal(units: U32, traits: U8, hushed: U8, left: int, right: int, shift: int
     return equal
 
 
-@njit("void(u4[::1], u1[::1], u8[::1], u1[::1], i8[::1], i8[::1], u1[::1], i8[::1], i8[::1], "
+@njit("void(u4[::1], u1[::1], u8[::1], u1[::1], u1[::1], i8[::1], i8[::1], u1[::1], i8[::1], i8[::1], "
       "i8, i8, i4[:, :, ::1], i4[::1], i8[:, ::1])", cache=True)  # fmt: skip
 def align(
-    units: U32, traits: U8, hashes: U64, lengths: U8, order: I64, starts: I64, hushed: U8,
+    units: U32, traits: U8, hashes: U64, lengths: U8, seeds: U8, order: I64, starts: I64, hushed: U8,
     lefts: I64, rights: I64, drop: int, discount: int,
     blocks: I32, counts: I32, sums: I64,
 ) -> None:  # fmt: skip
     """Align pairs of texts: exact shingles seed, X-drop extension bridges single edits.
 
-    ``order`` sorts each text's places by (hash, place). ``hushed`` marks units that count for nothing
-    on either side. A block scores the weight of equal, unhushed units less ``discount``; ``blocks``
-    (pairs, room, 5) takes (left begin, left end, right begin, right end, equal weight) relative to the
-    texts, ``counts`` how many there were, ``sums`` (pairs, 2) score and equal weight of all blocks.
+    ``seeds`` marks where an alignment may begin, ``order`` sorts each text's seeds by (hash, place).
+    ``hushed`` marks units that count for nothing on either side. A block scores the weight of equal,
+    unhushed units less ``discount``; ``blocks`` (pairs, room, 5) takes (left begin, left end, right
+    begin, right end, equal weight) relative to the texts, ``counts`` how many there were, ``sums``
+    (pairs, 2) score and equal weight of all blocks.
     """
     room = blocks.shape[1]
     for pair in range(len(lefts)):
@@ -278,6 +279,9 @@ def align(
         b0, b1 = starts[rights[pair]], starts[rights[pair] + 1]
         done, p, last = a0, a0, b0
         while p < a1 and lengths[p] != 0:
+            if seeds[p] == 0:
+                p += 1
+                continue
             size = np.int64(lengths[p])
             place = np.int64(-1)
             if 2 * _equal(units, traits, hushed, p, p + size, 0) >= SHINGLE_UNITS:

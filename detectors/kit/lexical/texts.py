@@ -128,10 +128,15 @@ def read(texts: Sequence[str]) -> Texts:
 def _as_shown(texts: Sequence[str], begins: I64) -> I64:
     """Return the places of all characters in the order in which a reader sees them."""
     shown = np.arange(begins[-1], dtype=np.int64)
-    for text, begin in zip(texts, begins.tolist(), strict=False):
-        for found in _TURNED.finditer(text):
-            low, high = begin + found.start(1), begin + found.end(1)
-            shown[low:high] = shown[low:high][::-1].copy()
+    bounds = [
+        (begin + found.start(1), begin + found.end(1))
+        for text, begin in zip(texts, begins.tolist(), strict=False)
+        for found in _TURNED.finditer(text)
+    ]
+    low, high = np.array(bounds, np.int64).reshape(-1, 2).T
+    sizes = high - low
+    at = np.arange(sizes.sum()) + np.repeat(low - np.cumsum(sizes) + sizes, sizes)
+    shown[at] = np.repeat(low + high - 1, sizes) - at
     return shown
 
 
