@@ -23,6 +23,9 @@ SIGMA: Final = 1.1
 SIGMA_GIVEN: Final = 0.5
 """Blur that a picture is taken to have already."""
 CONTRAST_MIN: Final = 0.015 * 255 / loops.LAYERS
+CONTRAST_FAINT: Final = 0.005 * 255 / loops.LAYERS
+FEW: Final = 80
+"""With fewer extrema a picture is sparse or washed out: it is doubled, and fainter ones are taken."""
 EDGE_RATIO: Final = 12.0
 SIDE_MIN: Final = 20
 EXTREMA_MAX: Final = 4096
@@ -65,27 +68,42 @@ _WEIGHTS, _CELLS, _SHARES = _tables()
 
 def keypoints(small: Grey, most: int) -> Keypoints:
     """Find and describe at most ``most`` features, the strongest, evenly over places and scales."""
-    octaves = _octaves(small)
-    found = np.empty((EXTREMA_MAX, 4), np.float32)
-    parts = []
-    for number, blurred in enumerate(octaves):
-        count = loops.extrema(blurred, CONTRAST_MIN, EDGE_RATIO, found)
-        part = np.empty((count, 5), np.float32)
-        part[:, :4], part[:, 4] = found[:count], number
-        parts.append(part)
-    rows = np.concatenate(parts) if parts else np.empty((0, 5), np.float32)
+    octaves = _octaves(small, SIGMA_GIVEN)
+    rows = _extrema(octaves, CONTRAST_MIN)
+    unit = np.float32(1)
+    if len(rows) < FEW:
+        octaves = _octaves(_doubled(small), 2 * SIGMA_GIVEN)
+        rows = _extrema(octaves, CONTRAST_FAINT)
+        unit = np.float32(0.5)
     grow = np.exp2(rows[:, 4])
     points = rows[:, 2:0:-1] * grow[:, None]
     sizes = np.float32(2 * SIGMA) * np.exp2(rows[:, 0] / np.float32(loops.LAYERS)) * grow
-    chosen = spread(points, sizes, rows[:, 3], small.shape, most)
-    return _described(octaves, rows[chosen], most)
+    chosen = spread(points * unit, sizes * unit, rows[:, 3], small.shape, most)
+    return _described(octaves, rows[chosen], most, unit)
 
 
-def _octaves(small: Grey) -> list[F32]:
+def _doubled(small: Grey) -> Grey:
+    size = (2 * small.shape[1], 2 * small.shape[0])
+    return np.asarray(cv2.resize(small, size, interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def _extrema(octaves: list[F32], contrast_min: float) -> F32:
+    """Find the extrema of all octaves, (n, 5): layer, row, column, contrast, octave."""
+    found = np.empty((EXTREMA_MAX, 4), np.float32)
+    parts = [np.empty((0, 5), np.float32)]
+    for number, blurred in enumerate(octaves):
+        count = loops.extrema(blurred, contrast_min, EDGE_RATIO, found)
+        part = np.empty((count, 5), np.float32)
+        part[:, :4], part[:, 4] = found[:count], number
+        parts.append(part)
+    return np.concatenate(parts)
+
+
+def _octaves(small: Grey, sigma_given: float) -> list[F32]:
     """Blur and halve: an octave is (LAYERS + 3, height, width) float32."""
     steps = SIGMA * np.exp2(np.arange(loops.LAYERS + 3) / loops.LAYERS)
     more = np.sqrt(np.diff(steps**2))
-    base = _blur(np.asarray(small, np.float32), float(np.sqrt(SIGMA**2 - SIGMA_GIVEN**2)))
+    base = _blur(np.asarray(small, np.float32), float(np.sqrt(SIGMA**2 - sigma_given**2)))
     made = []
     while min(base.shape) >= SIDE_MIN:
         blurred = np.empty((loops.LAYERS + 3, *base.shape), np.float32)
@@ -103,8 +121,11 @@ def _blur(image: F32, sigma: float, out: F32 | None = None) -> F32:
     return np.asarray(done, np.float32)
 
 
-def _described(octaves: list[F32], rows: F32, most: int) -> Keypoints:
-    """Turn and describe the chosen extrema, (n, 5): layer, row, column, contrast, octave."""
+def _described(octaves: list[F32], rows: F32, most: int, unit: np.float32) -> Keypoints:
+    """Turn and describe the chosen extrema, (n, 5): layer, row, column, contrast, octave.
+
+    ``unit`` is the width of an octave's first pixel in pixels of the picture.
+    """
     places = np.ascontiguousarray(rows[:, :4])
     places[:, 3] = SIGMA * np.exp2(rows[:, 0] / loops.LAYERS)
     octave = rows[:, 4].astype(np.int64)
@@ -123,7 +144,7 @@ def _described(octaves: list[F32], rows: F32, most: int) -> Keypoints:
         out = np.empty((len(mine), 128), np.float32)
         loops.describe(blurred, places[at[mine]], turn[mine], _WEIGHTS, _CELLS, _SHARES, out)
         made[mine] = out
-    grow = np.exp2(rows[at, 4])
+    grow = np.exp2(rows[at, 4]) * unit
     return Keypoints(
         points=np.ascontiguousarray(rows[at, 2:0:-1] * grow[:, None]),
         sizes=2 * places[at, 3] * grow, angles=turn * np.float32(2 * np.pi), descriptors=made,
