@@ -29,6 +29,8 @@ POSTINGS_MAX: Final = 4_000_000
 NEIGHBOURS_MAX: Final = 1_000_000
 CHUNK: Final = 48
 MODES: Final = ("upright", "mirrored", "inverted")
+PROBES: Final = (2, 1, 1)
+"""Centres tried for each half of a code, by mode: most copies are upright."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +118,7 @@ def _asked(prints: Mapping[Key, Print], vocabulary: Vocabulary) -> pl.DataFrame:
         for index, part in enumerate(made.parts):
             shapes = (part.features, part.features.mirrored(), part.features.inverted())
             for mode, features in enumerate(shapes):
-                words = vocabulary.nearby(features.codes)
+                words = vocabulary.nearby(features.codes, PROBES[mode])
                 keys.append(words.reshape(-1))
                 places.append(np.repeat(geometry(features, index), words.shape[1]))
                 pictures.append(np.full(words.size, picture, np.int32))

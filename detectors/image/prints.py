@@ -25,6 +25,8 @@ LOCAL: Final = "image.local"
 CANVAS: Final = "image.canvas"
 UNREAD: Final = "image.unread"
 PARTS_MAX: Final = 8
+WORDS_MAX: Final = 160
+"""Words kept of a part, of its strongest features: 16 bytes each in the index."""
 PANEL_SIDE: Final = 256
 CANVAS_QUALITY: Final = 72
 _PAGE_BINS: Final = 64
@@ -197,8 +199,8 @@ def words_of(made: Print, vocabulary: Vocabulary) -> tuple[Words, I64]:
     """
     words, places = [np.empty(0, np.uint64)], [np.empty(0, np.int64)]
     for index, part in enumerate(made.parts):
-        words.append(vocabulary.words(part.features.codes))
-        places.append(geometry(part.features, index))
+        words.append(vocabulary.words(part.features.codes[:WORDS_MAX]))
+        places.append(geometry(part.features, index)[:WORDS_MAX])
     return np.concatenate(words), np.concatenate(places)
 
 
