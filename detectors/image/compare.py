@@ -19,7 +19,7 @@ from detectors.image.hashes import Grey
 Blocks: TypeAlias = npt.NDArray[np.bool_]
 F32: TypeAlias = npt.NDArray[np.float32]
 
-BLOCK: Final = 12
+BLOCK: Final = loops.BLOCK
 TEXTURE_MIN: Final = 7.0
 """Grey levels of standard deviation from which a block has texture."""
 MATCH_MIN: Final = 0.65
@@ -88,7 +88,7 @@ def compare(accused: Grey, source: Grey, alignment: Alignment) -> Comparison:
     known = covered > 254.0
     best, mean_a, spread_a, mean_s, spread_s = np.empty((5, rows, columns), np.float32)
     loops.liken(
-        shown[:height, :width].astype(np.float32), moved.astype(np.float32), BLOCK, best, mean_a,
+        shown[:height, :width].astype(np.float32), moved.astype(np.float32), best, mean_a,
         spread_a, mean_s, spread_s,
     )  # fmt: skip
     textured = np.maximum(spread_a, spread_s) >= TEXTURE_MIN

@@ -155,7 +155,7 @@ def _perspective(
     near = error < tolerance * 2.5
     if near.sum() < kept.sum() * 1.05:
         return transform, kept  # nearly all pairs agree as it is
-    fitted, _ = cv2.findHomography(pb[near], pa[near], cv2.LMEDS)
+    fitted, _ = cv2.findHomography(pb[near], pa[near], 0)
     if fitted is None or not np.isfinite(fitted).all():
         return transform, kept
     with np.errstate(all="ignore"):

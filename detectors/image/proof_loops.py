@@ -14,6 +14,8 @@ U64 = npt.NDArray[np.uint64]
 Blocks = npt.NDArray[np.bool_]
 
 _FAR: Final = 256
+BLOCK: Final = 12
+"""Pixels on each side of a block; a constant, so that its loops are unrolled."""
 
 
 def _count_bits(typingctx: Any, word: Any) -> Any:
@@ -101,39 +103,53 @@ def consensus(
 
 @njit(cache=True, nogil=True, fastmath=True)
 def liken(
-    ours: F32, wide: F32, side: int, likeness: F32, mean_a: F32, spread_a: F32, mean_s: F32,
+    ours: F32, wide: F32, likeness: F32, mean_a: F32, spread_a: F32, mean_s: F32,
     spread_s: F32,
 ) -> None:  # fmt: skip
-    """Correlate every ``side`` × ``side`` block with the source, the best of nine shifts.
+    """Correlate every block with the source, the best of nine shifts.
 
-    ``ours`` (rows · side, columns · side) is the accused; ``wide`` the source laid over it, with one
+    ``ours`` (rows · BLOCK, columns · BLOCK) is the accused; ``wide`` the source laid over it, with one
     pixel more on every side. Fills, by block, the correlation and both pictures' means and deviations.
     """
     rows, columns = likeness.shape
-    count = np.float32(side * side)
+    count = np.float32(BLOCK * BLOCK)
+    totals = np.empty((BLOCK + 2, 3), np.float32)
+    squares = np.empty((BLOCK + 2, 3), np.float32)
     for r in range(rows):
         for c in range(columns):
-            top, left = r * side, c * side
+            top, left = r * BLOCK, c * BLOCK
             total, square = np.float32(0), np.float32(0)
-            for i in range(side):
-                for j in range(side):
+            for i in range(BLOCK):
+                for j in range(BLOCK):
                     v = ours[top + i, left + j]
                     total += v
                     square += v * v
             mean = total / count
             spread = np.sqrt(max(square / count - mean * mean, np.float32(0)))
             mean_a[r, c], spread_a[r, c] = mean, spread
+            # Sums over the rows of the source, for the three shifts across.
+            for i in range(BLOCK + 2):
+                total, square = np.float32(0), np.float32(0)
+                for j in range(BLOCK):
+                    s = wide[top + i, left + j]
+                    total += s
+                    square += s * s
+                for dx in range(3):
+                    totals[i, dx], squares[i, dx] = total, square
+                    if dx < 2:
+                        out, in_ = wide[top + i, left + dx], wide[top + i, left + dx + BLOCK]
+                        total += in_ - out
+                        square += in_ * in_ - out * out
             best = np.float32(-1)
             for dy in range(3):
                 for dx in range(3):
                     s_total, s_square = np.float32(0), np.float32(0)
                     cross = np.float32(0)
-                    for i in range(side):
-                        for j in range(side):
-                            s = wide[top + dy + i, left + dx + j]
-                            s_total += s
-                            s_square += s * s
-                            cross += s * ours[top + i, left + j]
+                    for i in range(BLOCK):
+                        s_total += totals[dy + i, dx]
+                        s_square += squares[dy + i, dx]
+                        for j in range(BLOCK):
+                            cross += wide[top + dy + i, left + dx + j] * ours[top + i, left + j]
                     s_mean = s_total / count
                     s_spread = np.sqrt(max(s_square / count - s_mean * s_mean, np.float32(0)))
                     alike = (cross / count - mean * s_mean) / (spread * s_spread + np.float32(4))

@@ -33,6 +33,8 @@ RECENT_MAX: Final = 64
 WHOLE: Final[Edges] = (0.0, 0.0, 1.0, 1.0)
 REGIONS_MAX: Final = 4
 """Regions of one picture, each of another source, that are told."""
+ALL_SHARE: Final = 0.9
+"""Share of the accused picture from which a source leaves nothing for another."""
 APART_MAX: Final = 0.2
 PEERS_MAX: Final = 16
 """Submissions of a task, the earliest, that teach what varies among its honest pictures."""
@@ -114,7 +116,7 @@ class ImageDetector:
             if not nominees:
                 continue
             handed_out = given.get(key[0], ())
-            found = _verdicts(key, _best(nominees, order), known, list(handed_out), peers)
+            found = _verdicts(key, _best(nominees, order), known, list(handed_out), peers, order)
             for chosen in _by_region(found, key, known, order):
                 source = order[chosen.proof.nominee.source[0]]
                 built.signal(
@@ -205,20 +207,52 @@ def _verdicts(
     known: Known,
     handed_out: list[proof.Piece],
     peers: "_Peers",
+    order: Order,
 ) -> list[Verdict]:
-    """Prove each nominee and judge it; of several ways to one source the best is kept."""
-    found: dict[Key, Verdict] = {}
-    aligned: set[tuple[Key, str, int, int]] = set()
-    mine = known.print_of(key)
+    """Prove the nominees of each source, the earliest source first, and keep the best of each.
+
+    Once a source surely explains the whole picture, no later one can be named: the rest is not asked.
+    """
+    found: list[Verdict] = []
     known.load({n.source for n in nominees})
+    by_source: dict[Key, list[Nominee]] = {}
     for nominee in nominees:
-        theirs = known.print_of(nominee.source)
-        if theirs is None or mine is None:
-            continue
+        by_source.setdefault(nominee.source, []).append(nominee)
+    for source in sorted(by_source, key=lambda s: (order[s[0]].rank, s)):
+        judged = _verdict(key, by_source[source], known, handed_out, peers)
+        if judged is not None:
+            found.append(judged)
+            if _explains_all(judged, key, known):
+                break
+    return found
+
+
+def _explains_all(judged: Verdict, key: Key, known: Known) -> bool:
+    left, top, right, bottom = _place(judged, key, known)
+    mine = known.print_of(key)
+    still = mine is not None and all(part.frame == 0 for part in mine.parts)
+    sure = judged.strength >= verdict.SURE_STRENGTH
+    return still and sure and (right - left) * (bottom - top) >= ALL_SHARE
+
+
+def _verdict(
+    key: Key,
+    nominees: list[Nominee],
+    known: Known,
+    handed_out: list[proof.Piece],
+    peers: "_Peers",
+) -> Verdict | None:
+    """Prove each way to one source and judge it; the best is kept."""
+    best: Verdict | None = None
+    aligned: set[tuple[str, int, int]] = set()
+    mine, theirs = known.print_of(key), known.print_of(nominees[0].source)
+    if theirs is None or mine is None:
+        return None
+    for nominee in nominees:
         part = theirs.slot(nominee.slots[1])[0] if nominee.source_part < 0 else nominee.source_part
         if part >= len(theirs.parts) or nominee.accused_part >= len(mine.parts):
             continue
-        pair = (nominee.source, nominee.mode, nominee.accused_part, part)
+        pair = (nominee.mode, nominee.accused_part, part)
         if pair in aligned:
             continue  # nominated by hash and by words: the features say the same twice
         ours = known.piece(key, nominee.accused_part)
@@ -236,12 +270,9 @@ def _verdicts(
         if proved.page and proved.agreement >= verdict.PEERS_WORTH_ASKING:
             taught = lookalike.variable(proved, *peers.of(key, nominee))
         judged = verdict.judge(proved, taught)
-        if judged is None:
-            continue
-        before = found.get(nominee.source)
-        if before is None or judged.rank > before.rank:
-            found[nominee.source] = judged
-    return list(found.values())
+        if judged is not None and (best is None or judged.rank > best.rank):
+            best = judged
+    return best
 
 
 def _with_own(proved: Proof, key: Key, mine: Print, known: Known) -> Proof:

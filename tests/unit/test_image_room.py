@@ -154,7 +154,7 @@ def _saved(mode: str, kind: str) -> bytes:
     held = io.BytesIO()
     picture = Image.fromarray(OURS[:, :, ::-1])
     if mode == "I;16":
-        picture = Image.fromarray(OURS[:, :, 0].astype(np.uint16) * 257)
+        picture = Image.fromarray(np.asarray(picture.convert("L"), np.uint16) * 257)
     else:
         picture = picture.convert(mode)
     picture.save(held, kind)
