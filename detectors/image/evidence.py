@@ -63,6 +63,7 @@ def evidence(key: Key, chosen: Verdict, source: Submitter, known: Known) -> dict
         told["peers"] = chosen.variable.peers
         told["variable_blocks"] = chosen.variable.blocks
         told["variable_blocks_agreeing"] = round(chosen.variable.agreement, 3)
+        told["variable_blocks_lead"] = round(chosen.variable.lead, 3)
     return told
 
 
