@@ -120,7 +120,7 @@ def main() -> None:
 
         async def bare(request: Request) -> Response:
             body = json.loads(await request.body())
-            known = services.reader.latest_assessment(body["submission_id"])
+            known = await services.reader.read(body["submission_id"])
             return Response(_encode({"outcome": known.outcome}), media_type="application/json")
 
         app.router.routes.append(Route("/bare", bare, methods=["POST"]))

@@ -4,7 +4,9 @@ The reader keeps connections of its own and asks the driver directly: a point re
 costs some ten microseconds on SQLite, and there is no cache that could be stale.
 """
 
+import asyncio
 import sqlite3
+from collections.abc import Iterable
 from datetime import datetime
 from queue import Empty, LifoQueue
 from typing import Any, Final, Protocol
@@ -22,6 +24,10 @@ from pipeline.stores.database import BUSY_TIMEOUT_MS, Database
 from pipeline.stores.ledger_books import Books
 from pipeline.stores.tables import ledger as tables
 from pipeline.stores.tables import record
+
+READERS_MAX: Final = 8
+"""Connections to PostgreSQL that read for one event loop; more do not read more."""
+READ_WITHIN_S: Final = 5.0
 
 _CHECK: Final = """
 SELECT s.submission_id, s.worker_id, s.task_id, t.publisher_id, t.bounty_minor, t.currency,
@@ -45,24 +51,28 @@ class AssessmentReader(Protocol):
         """Return it with its newest evaluation; None for a submission that is not known."""
         ...
 
+    async def read(self, submission_id: str) -> Known | None:
+        """Return the same to an event loop, without holding it up."""
+        ...
+
     def close(self) -> None:
         """Give back what it holds."""
         ...
 
 
 class GateReader:
-    """Implements ``AssessmentReader`` on the driver's own connections."""
+    """Implements ``AssessmentReader`` on the driver's own connections.
+
+    A read of SQLite takes less time than giving it to a thread would; of PostgreSQL it waits for the
+    answer in the event loop.
+    """
 
     def __init__(self, database: Database) -> None:
         self._url = database.engine.url
         self._is_sqlite = database.is_sqlite
         self._sql = _CHECK.format("?" if self._is_sqlite else "%s")
         self._idle: LifoQueue[Any] = LifoQueue()
-
-    @property
-    def is_quick(self) -> bool:
-        """Whether a read is so quick that it needs no thread of its own."""
-        return self._is_sqlite
+        self._loops = _Waiting()
 
     def latest_assessment(self, submission_id: str) -> Known | None:
         """Read a submission and its newest evaluation. Raises ``StoreError``."""
@@ -77,10 +87,31 @@ class GateReader:
         self._idle.put(connection)
         return None if row is None else known_of(row)
 
+    async def read(self, submission_id: str) -> Known | None:
+        """Read it for an event loop. Raises ``StoreError``, also for an answer that does not come."""
+        if self._is_sqlite:
+            return self.latest_assessment(submission_id)
+        idle, places = self._loops.of(asyncio.get_running_loop())
+        connection = None
+        try:
+            async with places, asyncio.timeout(READ_WITHIN_S):
+                connection = idle.pop() if idle else await self._connect_waiting()
+                row = await (await connection.execute(self._sql, (submission_id,))).fetchone()
+        except (psycopg.Error, TimeoutError) as error:
+            self._loops.drop([*idle, *([connection] if connection else [])])
+            idle.clear()  # one that broke is seldom alone
+            raise StoreError("store.unreachable", "the database does not answer") from error
+        except asyncio.CancelledError:
+            self._loops.drop([connection] if connection else [])
+            raise
+        idle.append(connection)
+        return None if row is None else known_of(row)
+
     def close(self) -> None:
         """Give the connections back."""
         while not self._idle.empty():
             self._idle.get().close()
+        self._loops.close()
 
     def _take(self) -> Any:
         """Return a connection that nobody uses, or a new one."""
@@ -97,8 +128,45 @@ class GateReader:
             )  # fmt: skip
             made.execute("PRAGMA query_only=ON")
             return made
-        plain = self._url.set(drivername="postgresql").render_as_string(hide_password=False)
-        return psycopg.connect(plain, autocommit=True, connect_timeout=5)
+        return psycopg.connect(self._address(), autocommit=True, connect_timeout=5)
+
+    async def _connect_waiting(self) -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(
+            self._address(), autocommit=True, connect_timeout=5
+        )
+
+    def _address(self) -> str:
+        plain = self._url.set(drivername="postgresql")
+        return plain.render_as_string(hide_password=False)
+
+
+class _Waiting:
+    """Connections that wait in the one event loop that made them; another loop gets new ones."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._idle: list[psycopg.AsyncConnection[Any]] = []
+        self._places = asyncio.Semaphore(READERS_MAX)
+
+    def of(
+        self, loop: asyncio.AbstractEventLoop
+    ) -> tuple[list[psycopg.AsyncConnection[Any]], asyncio.Semaphore]:
+        """Return this loop's idle connections, and the places for those in use."""
+        if loop is not self._loop:
+            self.close()
+            self._loop, self._idle = loop, []
+            self._places = asyncio.Semaphore(READERS_MAX)
+        return self._idle, self._places
+
+    def drop(self, connections: Iterable[psycopg.AsyncConnection[Any]]) -> None:
+        """End connections at once; their loop need not run any more."""
+        for connection in connections:
+            connection.pgconn.finish()
+
+    def close(self) -> None:
+        """End what is idle."""
+        self.drop(self._idle)
+        self._idle.clear()
 
 
 def known_of(row: Any) -> Known:

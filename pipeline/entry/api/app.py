@@ -1,5 +1,6 @@
 """Makes the application: routes, errors, limits, OpenAPI 3.1 with the lean route written in."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -12,17 +13,15 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
-from starlette.routing import Route
 
 from pipeline.entry.api import checks, deliveries, problems
-from pipeline.entry.api.edge import Edge, Metrics
+from pipeline.entry.api.edge import LEAN, Edge, Metrics
 from pipeline.entry.api.guard import Guard
 from pipeline.entry.api.routes import router
 from pipeline.entry.api.services import Services
 from pipeline.model.errors import BountyguardError, StoreError
 from pipeline.stores.database import HEAD
 
-CHECKS: Final = "/v1/score-checks"
 OPEN: Final = frozenset({"/healthz", "/readyz", "/metrics", "/.well-known/jwks.json"})
 REFUSALS: Final = ("400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "503")
 
@@ -34,6 +33,8 @@ def create_app(services: Services) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        gc.collect()
+        gc.freeze()  # what start-up made stays: no collection pauses a check to walk it again
         yield
         await to_thread.run_sync(services.writer.close)
         await to_thread.run_sync(services.reader.close)
@@ -47,9 +48,6 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.router.routes.append(
-        Route(CHECKS, checks.ScoreChecks(services, guard, metrics).__call__, methods=["POST"])
-    )
     app.include_router(router(services, guard))
     app.include_router(deliveries.router(services, guard))
     _health(app, services, metrics)
@@ -58,7 +56,8 @@ def create_app(services: Services) -> FastAPI:
     app.add_exception_handler(HTTPException, problems.on_http)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
     app.add_exception_handler(Exception, problems.on_bug)
-    app.add_middleware(Edge, limits=services.limits, metrics=metrics)
+    lean = checks.ScoreChecks(services, guard, metrics)
+    app.add_middleware(Edge, lean=lean, limits=services.limits, metrics=metrics)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -118,7 +117,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         title=app.title, version=app.version, summary=app.summary, routes=app.routes,
         openapi_version="3.1.0",
     )  # fmt: skip
-    told["paths"][CHECKS] = {"post": dict(checks.OPENAPI)}
+    told["paths"][LEAN] = {"post": dict(checks.OPENAPI)}
     parts = told.setdefault("components", {})
     parts.setdefault("schemas", {})["Problem"] = problems.SCHEMA
     parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}

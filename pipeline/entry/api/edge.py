@@ -14,6 +14,7 @@ from pipeline.entry.api.services import Limits
 
 LEAN: Final = "/v1/score-checks"
 INTAKE_PATHS: Final = frozenset({"/v1/submissions", "/v1/events"})
+METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 log = structlog.get_logger("bountyguard.api")
@@ -36,13 +37,33 @@ class Metrics:
             "bountyguard_score_checks_total", "Score checks by outcome.", ("outcome",),
             registry=self.registry,
         )  # fmt: skip
+        self._of_request: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._of_outcome: dict[str, Counter] = {}
+
+    def served(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request. The label sets are few and are looked up once."""
+        name = (route, method, status)
+        found = self._of_request.get(name)
+        if found is None:
+            counter = self.requests.labels(route, method, str(status))
+            found = self._of_request[name] = (counter, self.seconds.labels(route))
+        found[0].inc()
+        found[1].observe(seconds)
+
+    def answered(self, outcome: str) -> None:
+        """Count an answer of a score check."""
+        counter = self._of_outcome.get(outcome)
+        if counter is None:
+            counter = self._of_outcome[outcome] = self.answers.labels(outcome)
+        counter.inc()
 
 
 class Edge:
-    """The outermost ASGI layer."""
+    """The outermost ASGI layer. ``lean`` serves the score check, everything else is ``app``'s."""
 
-    def __init__(self, app: ASGIApp, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, lean: ASGIApp, limits: Limits, metrics: Metrics) -> None:
         self._app = app
+        self._lean = lean
         self._limits = limits
         self._metrics = metrics
 
@@ -69,11 +90,11 @@ class Edge:
             took = time.perf_counter() - started
             lean = LEAN if scope["path"] == LEAN else "-"
             route = getattr(scope.get("route"), "path", None) or lean
-            self._metrics.requests.labels(route, scope["method"][:10], str(status)).inc()
-            self._metrics.seconds.labels(route).observe(took)
+            method = scope["method"] if scope["method"] in METHODS else "-"
+            self._metrics.served(route, method, status, took)
             if route != LEAN or status >= 400:
                 log.info(
-                    "request", request_id=request_id, route=route, method=scope["method"][:10],
+                    "request", request_id=request_id, route=route, method=method,
                     status=status, ms=round(took * 1000, 2), key_id=scope.get("key_id"),
                 )  # fmt: skip
 
@@ -89,7 +110,7 @@ class Edge:
             )
             await refusal(scope, receive, _closing(send))
             return
-        deadline = time.monotonic() + limits.body_within_s
+        deadline = asyncio.get_running_loop().time() + limits.body_within_s
         seen, complete, answered = 0, False, False
 
         async def bounded() -> Message:
@@ -97,7 +118,8 @@ class Edge:
             if complete:
                 return await receive()
             try:
-                message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
+                async with asyncio.timeout_at(deadline):
+                    message = await receive()
             except TimeoutError:
                 raise problems.Problem(
                     408, "request.slow", f"the body takes longer than {limits.body_within_s:g} s",
@@ -121,7 +143,8 @@ class Edge:
             await send(message)
 
         try:
-            await self._app(scope, bounded, watched)
+            app = self._lean if scope["path"] == LEAN else self._app
+            await app(scope, bounded, watched)
         except problems.Problem as problem:
             if answered:
                 raise
