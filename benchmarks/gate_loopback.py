@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,7 @@ plain.router.routes.append(Route("/bare", bare, methods=["POST"]))
 async def both(scope, receive, send):
     await (plain if scope.get("path") == "/bare" else app)(scope, receive, send)
 
-config = uvicorn.Config(both, log_level="critical", access_log=False)
+config = uvicorn.Config(both, log_level="critical", access_log=False, timeout_keep_alive=600)
 uvicorn.Server(config).run(sockets=[socket.socket(fileno=int(sys.argv[3]))])
 """
 ROUTES = ("/v1/score-checks", "/bare")
@@ -112,7 +113,7 @@ class Load:
     """Requests that are due at a fixed rate, over connections that each carry one at a time."""
 
     def __init__(self, idle: list[Connection], requests: list[bytes], rate: int) -> None:
-        self._idle = list(idle)
+        self._idle = deque(idle)
         self._requests = requests
         self._rate = rate
         self._sent = 0
@@ -137,7 +138,7 @@ class Load:
     def _send_due(self) -> None:
         due = min(len(self._requests), int((time.perf_counter() - self._start) * self._rate) + 1)
         while self._sent < due and self._idle:
-            connection = self._idle.pop()
+            connection = self._idle.popleft()
             self._due[connection] = self._start + self._sent / self._rate
             connection.ask(self._requests[self._sent])
             self._sent += 1

@@ -53,12 +53,12 @@ class Action:
 
     ``post`` pays, ``hold`` opens a case, ``wait`` reserves the money until the analysis is whole,
     ``void`` refuses (a case is open for appeal), ``late`` opens a case on a payout that was paid,
-    ``withdraw`` closes a case that the newest evaluation no longer supports, and pays.
+    ``withdraw`` closes a case that the newest evaluation no longer supports, and pays. ``clear`` ends a
+    look at paid work that it no longer asks for and gives its credit, ``look`` begins one and takes the
+    credit back until it is over: so work that was judged in two steps ends where one step ends.
 
-    Only a recall asks for the others: ``clear`` ends a look at paid work and gives its credit, ``look``
-    begins one and takes the credit back until it is over, ``escalate`` makes one the case that a hold
-    would have been, ``refuse`` turns a hold into a refusal and
-    ``rehold`` a refusal into a hold.
+    Only a recall asks for the others: ``escalate`` makes a look the case that a hold would have been,
+    ``refuse`` turns a hold into a refusal and ``rehold`` a refusal into a hold.
     """
 
     kind: ActionKind

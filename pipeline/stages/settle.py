@@ -69,11 +69,9 @@ def restate(facts: SettleFacts, submission_ids: frozenset[str]) -> Plan:
     return Plan(actions=tuple(actions))
 
 
-_RESTATED: Final[Mapping[tuple[str, str | None, str | None, str], ActionKind]] = {
-    ("posted", "look", "open", "approve"): "clear",
+_RESTATED: Final[Mapping[tuple[str, str, str, str], ActionKind]] = {
     ("posted", "look", "open", "block_and_review"): "escalate",
     ("posted", "look", "open", "decline"): "escalate",
-    ("posted", None, None, "review"): "look",
     ("held", "hold", "open", "decline"): "refuse",
     ("voided", "decline", "open", "block_and_review"): "rehold",
 }
@@ -85,10 +83,7 @@ def _restated(row: Mapping[str, Any]) -> ActionKind | None:
         return None
     if waits_only(row["outcome"], row["risk_level"], row["reason_codes"]):
         return None
-    case, kind = row["case_state"], row["case_kind"]
-    if case == "withdrawn":
-        case, kind = None, None  # as though there had been none
-    return _RESTATED.get((row["state"], kind, case, row["outcome"]))
+    return _RESTATED.get((row["state"], row["case_kind"], row["case_state"], row["outcome"]))
 
 
 def _judged(facts: SettleFacts) -> pl.DataFrame:
@@ -192,14 +187,18 @@ def _step(row: Mapping[str, Any]) -> ActionKind | None:
 
 
 def _step_of_paid(row: Mapping[str, Any], pays: bool, waits: bool) -> ActionKind | None:
-    case = row["case_state"]
+    """Say what paid work calls for. Only a case that no person has decided begins or ends by this."""
+    case, codes = row["case_state"], set(row["reason_codes"])
+    acted = (row["acted_submission"], row["acted_revision"])
+    same = acted == (row["submission_id"], row["revision"])
+    judged_already = codes <= set(row["decided_codes"] or ())
+    if pays and case == "open":
+        if row["case_kind"] == "late":
+            return "withdraw"
+        return "clear" if row["case_kind"] == "look" and row["outcome"] == "approve" else None
     if pays:
-        return "withdraw" if case == "open" and row["case_kind"] == "late" else None
-    same = (row["acted_submission"], row["acted_revision"]) == (
-        row["submission_id"],
-        row["revision"],
-    )
-    judged_already = set(row["reason_codes"]) <= set(row["decided_codes"] or ())
+        undecided = case in (None, "withdrawn") and not (codes and judged_already)
+        return "look" if row["outcome"] == "review" and undecided and not same else None
     return None if waits or same or judged_already or case in OPEN else "late"
 
 

@@ -30,7 +30,7 @@ def carry_out(
 ) -> bool:
     """Take one step of a plan; False where the books have moved on and it no longer fits.
 
-    ``more`` are the steps that a recall adds to those of every day.
+    ``more`` are the steps of ``ledger_recall``, by which undecided cases end or become another kind.
     """
     if not books.enrol(action.submission_id, action.payout_key):
         return False

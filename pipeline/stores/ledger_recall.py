@@ -1,7 +1,7 @@
-"""What a recall does on open books beyond the steps of every day: cases that nobody decided change kind.
+"""Cases that nobody decided and that a newer evaluation ends, begins or makes another kind, on open books.
 
-Each step looks at the payout first and does nothing where it does not fit, so a recall that was cut
-short or is told twice ends in the same state.
+``clear`` and ``look`` are steps of every day, the others are a recall's. Each looks at the payout first
+and does nothing where it does not fit, so what was cut short or is told twice ends in the same state.
 """
 
 from collections.abc import Mapping

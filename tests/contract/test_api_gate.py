@@ -343,5 +343,5 @@ def test_ready_only_when_nothing_is_stale(database: Database, tmp_path: Path) ->
     stale.clear()
     gate.check()
     assert "bountyguard_score_checks_total" in gate.client.get("/metrics").text
-    gate.services.writer.close()
+    gate.close()
     refused(gate.client.get("/readyz"), 503, "not_ready")
