@@ -217,7 +217,7 @@ def execute(books: Books, claims: Claims, *, actor: str) -> dict[str, Any]:
 
 def _settle(books: Books, action: Action, claims: Claims) -> dict[str, Any]:
     if not books.enrol(action.submission_id, action.payout_key):
-        raise LedgerError("settlement.already_paid", "the submission is part of another payout")
+        raise AssertionError("its payout is the one that it is part of, or a new one")
     before = books.payout(action.payout_key)
     if before is not None and before["state"] == "posted":
         raise LedgerError("settlement.already_paid", "the payout was made already")

@@ -1,4 +1,4 @@
-"""Cases that nobody decided and that a newer evaluation ends, begins or makes another kind, on open books.
+"""Cases that nobody decided, ended, begun or made another kind by a newer evaluation, on open books.
 
 ``clear`` and ``look`` are steps of every day, the others are a recall's. Each looks at the payout first
 and does nothing where it does not fit, so what was cut short or is told twice ends in the same state.

@@ -15,6 +15,7 @@ from pipeline.entry.api.services import Limits
 LEAN: Final = "/v1/score-checks"
 INTAKE_PATHS: Final = frozenset({"/v1/submissions", "/v1/events"})
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+CLOSES: Final = {"Connection": "close"}
 BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 
 log = structlog.get_logger("bountyguard.api")
@@ -101,15 +102,6 @@ class Edge:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         limits = self._limits
         body_max = limits.intake_body_max if scope["path"] in INTAKE_PATHS else limits.body_max
-        declared = _content_length(scope)
-        if declared is None or declared > body_max:
-            refusal = (
-                problems.response(400, "request.length", "Content-Length is no number")
-                if declared is None
-                else problems.response(413, "request.too_large", f"at most {body_max} bytes")
-            )
-            await refusal(scope, receive, _closing(send))
-            return
         deadline = asyncio.get_running_loop().time() + limits.body_within_s
         seen, complete, answered = 0, False, False
 
@@ -123,7 +115,7 @@ class Edge:
             except TimeoutError:
                 raise problems.Problem(
                     408, "request.slow", f"the body takes longer than {limits.body_within_s:g} s",
-                    {"Connection": "close"},
+                    CLOSES,
                 ) from None  # fmt: skip
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
@@ -133,7 +125,7 @@ class Edge:
                         413,
                         "request.too_large",
                         f"at most {body_max} bytes",
-                        {"Connection": "close"},
+                        CLOSES,
                     )
             return message
 
@@ -143,6 +135,7 @@ class Edge:
             await send(message)
 
         try:
+            _check_declared(scope, body_max)
             app = self._lean if scope["path"] == LEAN else self._app
             await app(scope, bounded, watched)
         except problems.Problem as problem:
@@ -152,17 +145,13 @@ class Edge:
             await refusal(scope, receive, send)
 
 
-def _content_length(scope: Scope) -> int | None:
+def _check_declared(scope: Scope, body_max: int) -> None:
+    """Refuse a body by the length that its sender declares. Raises ``Problem``."""
+    declared = b"0"
     for name, value in scope["headers"]:
         if name == b"content-length":
-            return int(value) if value.isdigit() and len(value) < 19 else None
-    return 0
-
-
-def _closing(send: Send) -> Send:
-    async def tell(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"connection", b"close")]
-        await send(message)
-
-    return tell
+            declared = value
+    if not declared.isdigit() or len(declared) > 18:
+        raise problems.Problem(400, "request.length", "Content-Length is no number", CLOSES)
+    if int(declared) > body_max:
+        raise problems.Problem(413, "request.too_large", f"at most {body_max} bytes", CLOSES)
