@@ -37,10 +37,9 @@ def serve(
     Make a key first: [bold]bountyguard keys make platform --scope checks --scope settlements[/bold]
     The analysts' console is at /console/: [bold]bountyguard keys make li.wei --scope console[/bold]
     """
-    import uvicorn
-
     from pipeline.decode import open_decoder
     from pipeline.entry.api import Services, create_app
+    from pipeline.entry.api.serving import server
     from pipeline.entry.console import Console, mount
     from pipeline.entry.marking import CopyDesk
     from pipeline.stores.gate import GateReader
@@ -65,13 +64,7 @@ def serve(
         # The console looks with a child of its own: a person does not wait for what is judged.
         mount(app, Console(opened, services.access, services.writer, decoder=looker))
         with background:
-            uvicorn.run(
-                app,
-                host=host,
-                port=port,
-                log_level="warning",
-                timeout_graceful_shutdown=30,
-            )
+            server(app, host=host, port=port).run()
 
 
 class _Background:

@@ -67,6 +67,7 @@ class Edge:
         self._lean = lean
         self._limits = limits
         self._metrics = metrics
+        self._under_way = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request within the limits."""
@@ -85,9 +86,11 @@ class Edge:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
             await send(message)
 
+        self._under_way += 1
         try:
             await self._serve(scope, receive, tell)
         finally:
+            self._under_way -= 1
             took = time.perf_counter() - started
             lean = LEAN if scope["path"] == LEAN else "-"
             route = getattr(scope.get("route"), "path", None) or lean
@@ -136,6 +139,8 @@ class Edge:
 
         try:
             _check_declared(scope, body_max)
+            if self._under_way > limits.under_way_max:
+                raise problems.Problem(503, "server.busy", "try again", {"Retry-After": "1"})
             app = self._lean if scope["path"] == LEAN else self._app
             await app(scope, bounded, watched)
         except problems.Problem as problem:

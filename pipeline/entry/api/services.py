@@ -44,11 +44,12 @@ class Marker(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Bounds of a request. Bodies in bytes, times in seconds."""
+    """Bounds of requests. Bodies in bytes, times in seconds; ``under_way_max`` requests at once."""
 
     body_max: int = 1 << 20
     intake_body_max: int = 20 << 20
     body_within_s: float = 10.0
+    under_way_max: int = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
