@@ -1,7 +1,8 @@
 """Small markets for tests of money: tasks, submissions and evaluations put straight into the record."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,24 @@ class World:
         self.clock = Clock()
         self.ledger = Ledger(database, self.clock, standings=credit.standings)
         self._docs = 0
+        self._connection: Any = None
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Put what is told inside the block into the record with one commit."""
+        with self.database.write() as connection:
+            self._connection = connection
+            try:
+                yield
+            finally:
+                self._connection = None
+
+    def _insert(self, table: Any, row: dict[str, Any]) -> None:
+        if self._connection is not None:
+            self._connection.execute(table.insert(), [row])
+            return
+        with self.database.write() as connection:
+            connection.execute(table.insert(), [row])
 
     def task(self, name: str, bounty: int | None = 100, **more: Any) -> None:
         row = {
@@ -50,8 +69,7 @@ class World:
             "currency": "CNY" if bounty is not None else None, "slots": None, "deadline_at": None,
             "reference_digests": "[]", "extra": "{}", "row_digest": "",
         } | more  # fmt: skip
-        with self.database.write() as connection:
-            connection.execute(record.tasks.insert(), [row])
+        self._insert(record.tasks, row)
 
     def submit(
         self, name: str, task: str = "t", worker: str = "w", minute: int = 0, **more: Any
@@ -62,8 +80,7 @@ class World:
             "submitted_at": START + timedelta(minutes=minute), "text": "", "supersedes": None,
             "extra": "{}", "row_digest": "",
         } | more  # fmt: skip
-        with self.database.write() as connection:
-            connection.execute(record.submissions.insert(), [row])
+        self._insert(record.submissions, row)
 
     def judge(
         self,
@@ -89,8 +106,7 @@ class World:
             "arithmetic": '{"rules":[{"rule":"copies.identical","state":"counted"}]}',
             "input_digest": "", "evaluated_at": START, "evaluation_status": "new",
         }  # fmt: skip
-        with self.database.write() as connection:
-            connection.execute(record.assessments.insert(), [row])
+        self._insert(record.assessments, row)
 
     def settle(self) -> dict[str, int]:
         return dict(self.ledger.settle(settle.plan).done)

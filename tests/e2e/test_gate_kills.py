@@ -1,10 +1,13 @@
 """A live server and a settler, killed under load: what was acknowledged stands, nothing pays twice.
 
-``BOUNTYGUARD_GATE_KILLS`` is the number of kills (default 5 on each database).
+``BOUNTYGUARD_GATE_KILLS`` is the number of kills (default 5 on each database), ``BOUNTYGUARD_GATE_SEED`` draws
+other moments. Each kill takes a server
+and a settlement worker that a nursery, a process with everything imported, has forked a moment ago.
 """
 
 import os
 import random
+import signal
 import socket
 import subprocess
 import sys
@@ -25,25 +28,67 @@ sys.path.insert(0, str(ROOT / "tests"))
 from ledger_worlds import World  # noqa: E402
 
 KILLS = int(os.environ.get("BOUNTYGUARD_GATE_KILLS", "5"))
+SEED = int(os.environ.get("BOUNTYGUARD_GATE_SEED", "5"))
 WORK = 24
 """Submissions handed in before each kill; four clients settle them at once, with the same keys."""
-PROVE_EVERY = 1 if KILLS <= 20 else 20
+PROVE_EVERY = 1 if KILLS <= 20 else 10
 
-HEAD = (
-    "import sys\n"
-    f"sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n"
-    "from pathlib import Path\n"
-    "from ledger_worlds import World, api\n"
-    "from pipeline.stores.database import open_database\n"
-    "world = World(open_database(sys.argv[1]))\n"
-)
-SERVER = HEAD + (
-    "import structlog, uvicorn\n"
-    "structlog.configure(processors=[lambda *_: (_ for _ in ()).throw(structlog.DropEvent)])\n"
-    "app, services = api(world, Path(sys.argv[2]))\n"
-    "uvicorn.run(app, fd=int(sys.argv[3]), log_level='critical')\n"
-)
-WORKER = HEAD + "import time\nwhile True:\n    time.sleep(0.15)\n    world.settle()\n"
+NURSERY = f"""
+import os, signal, socket, sys, time
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "tests")!r}]
+from pathlib import Path
+import structlog
+from ledger_worlds import World, api
+from pipeline.entry.api.serving import server
+from pipeline.stores.database import open_database
+
+url, folder, listening = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
+structlog.configure(processors=[lambda *_: (_ for _ in ()).throw(structlog.DropEvent)])
+
+def serve():
+    app, services = api(World(open_database(url)), folder)
+    server(app, log_level="critical").run(sockets=[socket.socket(fileno=listening)])
+
+def settle():
+    world = World(open_database(url))
+    while True:
+        time.sleep(0.3)
+        world.settle()
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    born = os.fork()
+    if born == 0:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        globals()[line.strip()]()
+        os._exit(0)
+    print(born, flush=True)
+"""
+
+
+class Nursery:
+    """Brings servers and settlers to life in the time of a fork, and kills them."""
+
+    def __init__(self, *words: str, fds: tuple[int, ...]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY, *words], pass_fds=fds, stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, text=True, bufsize=1,
+        )  # fmt: skip
+
+    def bear(self, kind: str) -> int:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        print(kind, file=self._process.stdin, flush=True)
+        return int(self._process.stdout.readline())
+
+    def kill(self, born: int) -> None:
+        os.kill(born, signal.SIGKILL)
+        while Path(f"/proc/{born}").exists():
+            time.sleep(0.002)
+
+    def close(self) -> None:
+        self._process.kill()
+        self._process.communicate()
 
 
 class Platform:
@@ -96,14 +141,11 @@ class Platform:
 
 def hand_in(world: World, kill: int) -> list[str]:
     names = [f"s{kill}-{n}" for n in range(WORK)]
-    for n, name in enumerate(names):
-        world.submit(name, worker=f"w{n % 7}", minute=kill)
-        world.judge(name, "approve" if n % 6 else "block_and_review")
+    with world.together():
+        for n, name in enumerate(names):
+            world.submit(name, worker=f"w{n % 7}", minute=kill)
+            world.judge(name, "approve" if n % 6 else "block_and_review")
     return names
-
-
-def spawn(script: str, *words: str, fds: tuple[int, ...] = ()) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", script, *words], pass_fds=fds)
 
 
 @pytest.mark.timeout(86_400 if KILLS > 20 else 300)
@@ -117,13 +159,14 @@ def test_a_server_and_a_settler_killed_under_load_lose_nothing_and_pay_nothing_t
     listening = socket.create_server(("127.0.0.1", 0), backlog=512)
     listening.set_inheritable(True)
     platform = Platform(listening.getsockname()[1], key)
-    draw = random.Random(5)
+    draw = random.Random(SEED)
+    fd = listening.fileno()
+    nursery = Nursery(database_url, str(tmp_path), str(fd), fds=(fd,))
     for kill in range(KILLS):
         names = hand_in(world, kill)
-        fd = listening.fileno()
-        server = spawn(SERVER, database_url, str(tmp_path), str(fd), fds=(fd,))
+        server = nursery.bear("serve")
         platform.wait_until_served()
-        worker = spawn(WORKER, database_url)
+        worker = nursery.bear("settle")
         stop = threading.Event()
         clients = [
             threading.Thread(target=platform.pay, args=(names, stop, kill * 10 + n), daemon=True)
@@ -131,15 +174,15 @@ def test_a_server_and_a_settler_killed_under_load_lose_nothing_and_pay_nothing_t
         ]
         for client in clients:
             client.start()
-        time.sleep(draw.uniform(0.02, 1.2))
-        for process in (server, worker):
-            process.kill()
-            process.wait()
+        time.sleep(draw.uniform(0.02, 1.0))
+        for process in draw.sample([server, worker], 2):
+            nursery.kill(process)
         stop.set()
         for client in clients:
             client.join(timeout=30)
         if kill % PROVE_EVERY == 0:
             prove(database_url, platform)
+    nursery.close()
     listening.close()
     assert platform.acknowledged, (
         "no settlement was ever acknowledged: the load never reached the gate"
