@@ -1,8 +1,8 @@
 """A live server and a settler, killed under load: what was acknowledged stands, nothing pays twice.
 
-``BOUNTYGUARD_GATE_KILLS`` is the number of kills (default 5 on each database), ``BOUNTYGUARD_GATE_SEED`` draws
-other moments. Each kill takes a server
-and a settlement worker that a nursery, a process with everything imported, has forked a moment ago.
+``BOUNTYGUARD_GATE_KILLS`` is the number of kills (default 5 on each database), and
+``BOUNTYGUARD_GATE_SEED`` draws other moments. Each kill takes a server and a settlement worker that a
+nursery, a process with everything imported, has forked a moment ago.
 """
 
 import os
