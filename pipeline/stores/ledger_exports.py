@@ -165,7 +165,12 @@ def reconcile(database: Database) -> list[str]:
     moved = LEDGER_EXPORTS["transfers"](database, None)
     held = accounts(database, None)
     paid = LEDGER_EXPORTS["payouts"](database, None)
-    return [*_accounts_agree(moved, held), *_phases_agree(moved), *_payouts_agree(moved, paid)]
+    return [
+        *_accounts_agree(moved, held),
+        *_phases_agree(moved),
+        *_payouts_agree(moved, paid),
+        *_escrow_agrees(database, held),
+    ]
 
 
 def _accounts_agree(moved: pl.DataFrame, held: pl.DataFrame) -> list[str]:
@@ -244,4 +249,23 @@ def _payouts_agree(moved: pl.DataFrame, paid: pl.DataFrame) -> list[str]:
                 f"payout {row['payout_key']} is {row['state']} and was posted {times} times"
             )
     faults += [f"payout {key} was posted and is not known" for key in sorted(counts)]
+    return faults
+
+
+def _escrow_agrees(database: Database, held: pl.DataFrame) -> list[str]:
+    table = tables.payouts.c
+    query = (
+        sa.select(table.task_id, table.currency, sa.func.sum(table.funded_minor))
+        .where(table.funded_minor != 0)
+        .group_by(table.task_id, table.currency)
+    )
+    with database.read() as connection:
+        told = {(task, currency): int(n) for task, currency, n in connection.execute(query)}
+    faults = []
+    for row in held.filter(pl.col("kind") == "escrow").iter_rows(named=True):
+        lies = row["credits_posted"] - row["debits_posted"]
+        wanted = told.pop((row["owner"], row["currency"]), 0)
+        if lies != wanted:
+            faults.append(f"{row['account_id']} holds {lies}, its payouts say {wanted}")
+    faults += [f"payouts say that escrow of {task} holds {n}" for (task, _), n in told.items()]
     return faults

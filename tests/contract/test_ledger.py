@@ -347,6 +347,42 @@ def test_tampering_with_the_audit_log_is_seen(world: World, tmp_path: Path) -> N
     assert any("is gone" in fault for fault in told), "only the checkpoint knows of a cut tail"
 
 
+def test_reconciliation_finds_money_that_is_not_where_the_books_say(world: World) -> None:
+    world.submit("s")
+    world.judge("s", "block_and_review")
+    world.settle()
+    table = tables.accounts.c
+    for statement in (
+        sa.update(tables.payouts).values(funded_minor=90),
+        sa.update(tables.accounts).where(table.kind == "escrow").values(credits_posted=101),
+        sa.update(tables.transfers).where(tables.transfers.c.kind == "fund").values(amount_minor=9),
+        sa.update(tables.payouts).values(state="posted"),
+        sa.delete(tables.transfers).where(tables.transfers.c.kind == "payout"),
+    ):
+        world.whole()
+        with world.database.engine.connect() as connection, connection.begin() as moved:
+            connection.execute(statement)
+            moved.commit()
+        assert world.ledger.reconcile(), statement
+        restore(world)
+
+
+def restore(world: World) -> None:
+    """Put the books of the test above back."""
+    with world.database.write() as connection:
+        connection.execute(sa.update(tables.payouts).values(funded_minor=100, state="held"))
+        connection.execute(
+            sa.update(tables.accounts)
+            .where(tables.accounts.c.kind == "escrow")
+            .values(credits_posted=100)
+        )
+        connection.execute(
+            sa.update(tables.transfers)
+            .where(tables.transfers.c.kind == "fund")
+            .values(amount_minor=100)
+        )
+
+
 def test_the_database_stands_behind_every_guard(world: World) -> None:
     """What the code keeps, keys and checks keep again: writing past it is refused."""
     world.submit("s")
