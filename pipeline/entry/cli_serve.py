@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -14,7 +15,12 @@ from pipeline.model.errors import BountyguardError
 if TYPE_CHECKING:
     from pipeline.bootstrap import House
 
-keys = typer.Typer(no_args_is_help=True, help="API keys: make, rotate, revoke.")
+SIGNS_FOR: Final = timedelta(days=30)
+"""How long a served house lets one key sign permits."""
+
+keys = typer.Typer(
+    no_args_is_help=True, help="API keys: make, rotate, revoke; renew what signs permits."
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -111,11 +117,33 @@ class _Background:
                     judge(self._house)
                     settle(self._house)
                 self._house.ledger.keep_deadlines()
+                renew_signing_key(self._house, SIGNS_FOR)
+                self._house.audit().checkpoint(
+                    self._house.audit_keys().sign_hex, self._house.settings.now()
+                )
                 courier(self._house).deliver_due()
                 self._fault = ""
             except BountyguardError as error:
                 self._fault = f"the judge stopped: {error.code}"
                 people.print(f"{error.code}: {error.message}", markup=False)
+
+
+def renew_signing_key(opened: "House", older_than: timedelta) -> str | None:
+    """Let a new key sign permits where the newest is that old, and log it; return its id."""
+    made = opened.permits().rotate_if_older(older_than, opened.settings.now())
+    if made is not None:
+        opened.ledger.note("operator", "signing_key.made", made, {})
+    return made
+
+
+@keys.command()
+def renew(home: Home = None) -> None:
+    """Let a new key sign permits from now on; what the old one signed is good for two more days.
+
+    A served house renews it by itself every 30 days.
+    """
+    with house(home) as opened:
+        typer.echo(renew_signing_key(opened, timedelta(0)))
 
 
 @keys.command()

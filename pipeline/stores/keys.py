@@ -1,6 +1,7 @@
 """Signing keys on disk: Ed25519, rotated, the newest signs, the retired still verify for a while.
 
-One file a key, readable by its owner alone, written whole or not at all. Its name sorts by age.
+One file a key, readable by its owner alone, written whole or not at all. Its name sorts by age. Several
+processes share a ring: each sees by the folder's time of change that another one has rotated.
 """
 
 import base64
@@ -33,13 +34,15 @@ class KeyRing:
         self._folder = folder
         self._private: dict[str, Ed25519PrivateKey] = {}
         self._made: list[tuple[datetime, str]] = []
+        self._seen = 0
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.reload()
         if not self._made:
             self.rotate(now)
 
     def reload(self) -> None:
-        """Read the keys anew: another process may have rotated them."""
+        """Read the keys anew."""
+        self._seen = self._folder.stat().st_mtime_ns
         private: dict[str, Ed25519PrivateKey] = {}
         made = []
         for path in sorted(self._folder.glob("*.json")):
@@ -49,8 +52,18 @@ class KeyRing:
             made.append((datetime.fromisoformat(kept["made_at"]), str(kept["kid"])))
         self._private, self._made = private, sorted(made)
 
+    def rotate_if_older(self, age: timedelta, now: datetime) -> str | None:
+        """Rotate where the key that signs is that old; return the new one's id."""
+        self._refresh()
+        return self.rotate(now) if self._made[-1][0] + age <= now else None
+
+    def _refresh(self) -> None:
+        if self._folder.stat().st_mtime_ns != self._seen:
+            self.reload()
+
     def rotate(self, now: datetime) -> str:
         """Make a new key, which signs from now on; return its id."""
+        self._refresh()
         if self._made:
             now = max(
                 now, self._made[-1][0] + timedelta(microseconds=1)
@@ -75,13 +88,15 @@ class KeyRing:
     @property
     def newest(self) -> str:
         """The id of the key that signs."""
+        self._refresh()
         if not self._made:
             raise StoreError("keys.none", f"there is no signing key in {self._folder}")
         return self._made[-1][1]
 
     def sign(self, data: bytes) -> tuple[str, bytes]:
         """Sign with the newest key: (key id, 64 bytes)."""
-        return self.newest, self._private[self.newest].sign(data)
+        newest = self.newest
+        return newest, self._private[newest].sign(data)
 
     def sign_hex(self, data: bytes) -> tuple[str, str]:
         """Sign with the newest key: (key id, hex)."""
@@ -92,6 +107,7 @@ class KeyRing:
         self, kid: str, data: bytes, signature: bytes, *, now: datetime | None = None
     ) -> bool:
         """Tell whether a signature fits; with ``now``, only by keys that are not long retired."""
+        self._refresh()
         if kid not in self._private or (now is not None and kid not in self.living(now)):
             return False
         try:
@@ -117,6 +133,7 @@ class KeyRing:
 
     def jwks(self, now: datetime) -> dict[str, Any]:
         """Return the public keys as a JSON Web Key Set (RFC 7517, RFC 8037)."""
+        self._refresh()
         keys = []
         for kid in self.living(now):
             public = self._private[kid].public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)

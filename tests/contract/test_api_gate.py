@@ -4,6 +4,7 @@ import asyncio
 import base64
 import sys
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from pipeline.entry.api import Limits
 from pipeline.stores.access import SCOPES
 from pipeline.stores.audit import AuditLog
 from pipeline.stores.database import Database
+from pipeline.stores.keys import KeyRing
 
 ASK = {"submission_id": "s", "amount_minor": 100, "currency": "CNY"}
 
@@ -159,6 +161,29 @@ def test_a_key_that_is_rotated_verifies_until_it_is_long_retired(gate: Gate) -> 
     assert gate.settle(permit).status_code == 201
     gate.world.clock.step(days=3)
     assert len(gate.client.get("/.well-known/jwks.json").json()["keys"]) == 1
+
+
+def test_a_rotation_by_another_process_is_seen_at_once(gate: Gate, tmp_path: Path) -> None:
+    gate.world.judge("s", "approve")
+    ours = gate.services.permits
+    theirs = KeyRing(tmp_path / "keys", gate.world.clock())
+    old = ours.newest
+    assert theirs.newest == old
+    assert theirs.rotate_if_older(timedelta(days=30), gate.world.clock()) is None
+    new = theirs.rotate_if_older(timedelta(0), gate.world.clock())
+    assert ours.newest == new != old
+    permit = issue_by(theirs, gate)
+    assert gate.settle(permit).status_code == 201
+    listed = gate.client.get("/.well-known/jwks.json").json()["keys"]
+    assert [k["kid"] for k in listed] == [old, new]
+
+
+def issue_by(ring: KeyRing, gate: Gate) -> str:
+    """The permit that another process would give for the same question."""
+    head, body, _ = gate.check().json()["permit"].split(".")
+    kid, signature = ring.sign(f"{head}.{body}".encode())
+    assert orjson.loads(base64.urlsafe_b64decode(head + "=="))["kid"] == kid
+    return f"{head}.{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
 
 
 def test_idempotency_keys_are_needed_and_are_for_one_request(gate: Gate) -> None:

@@ -153,6 +153,34 @@ def test_a_hold_that_the_newest_evaluation_does_not_support_is_withdrawn(world: 
     world.whole()
 
 
+@pytest.mark.parametrize(
+    "steps", ["review approve", "approve review", "review approve review", "approve review approve"]
+)
+def test_what_was_judged_in_steps_ends_where_one_step_ends(world: World, steps: str) -> None:
+    """Money, open cases and credit, now and when nobody has decided for a week."""
+    outcomes = steps.split()
+    for worker in ("stepwise", "at once"):
+        world.submit(worker, worker=worker)
+    for revision, outcome in enumerate(outcomes, 1):
+        world.judge("stepwise", outcome, revision)
+        world.settle()
+    world.judge("at once", outcomes[-1])
+    world.settle()
+
+    def where(worker: str) -> list[Any]:
+        row = world.payout(worker)
+        now_open = row["case_kind"] if row["case_state"] == "open" else None
+        told = world.ledger.standing([worker]).drop("worker_id").row(0)
+        return [row["state"], now_open, world.paid(worker), told]
+
+    assert where("stepwise") == where("at once")
+    world.clock.step(days=8)
+    world.ledger.keep_deadlines()
+    assert where("stepwise") == where("at once")
+    assert world.settle() == {}
+    world.whole()
+
+
 def test_an_unknown_price_is_not_paid_and_not_forgotten(world: World) -> None:
     world.submit("s", task="later")
     world.submit("h", task="later", worker="h")
