@@ -194,7 +194,7 @@ def money_moves_by_the_rules(world: World, folder: Path) -> None:
     def move(amount: int, *, into: str = "CNY", out_of: str = "publisher") -> Any:
         def change(books: Any) -> None:
             debit = books.account(out_of, "p", "CNY")
-            books.transfer("x", "fund", debit, books.account("escrow", "t", into), amount)
+            books.transfer("x", "fund", debit, books.account("platform", "t", into), amount)
 
         return run(world, change)
 
@@ -204,7 +204,7 @@ def money_moves_by_the_rules(world: World, folder: Path) -> None:
     refuses("transfer.unknown", run(world, lambda b: b.resolve("nothing", "post")))
 
     def reserve(books: Any) -> None:
-        accounts = books.account("publisher", "p", "CNY"), books.account("escrow", "t", "CNY")
+        accounts = books.account("publisher", "p", "CNY"), books.account("platform", "t", "CNY")
         books.transfer("y", "fund", *accounts, 10, pending=True)
 
     world.ledger.run(reserve)
@@ -546,11 +546,14 @@ def requests_have_bounds_and_are_made_once(world: World, folder: Path) -> None:
         told(asyncio.run(two_at_once(door, report)), 409, "idempotency.in_progress")
     finally:
         door.close()
-    shut = api_gate(world, folder / "shut")
+    shut = api_gate(world, folder / "shut", limits=Limits(under_way_max=1))
+    busy = api_gate(world, folder / "busy", limits=Limits(under_way_max=0))
     try:
+        told(busy.check(), 503, "server.busy")
         told(shut.post("/v1/submissions", {"a": 1}), 503, "intake.absent")
     finally:
         shut.close()
+        busy.close()
 
 
 async def two_at_once(door: Gate, report: dict[str, str]) -> httpx.Response:
