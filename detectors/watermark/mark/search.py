@@ -6,7 +6,6 @@ the keyed phases and transforming back gives the correlation with the sync tile 
 once. Rough grids use the low lines alone, which forgive a wrong angle or scale most.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -143,19 +142,18 @@ def _correlate(seen: Spectrum, found: Comb, matrices: Matrices) -> Floats:
     return np.asarray(field.reshape(len(matrices), -1).max(axis=1) / norm, np.float32)
 
 
-def refine(
-    seen: Spectrum, key: MarkKey, start: npt.NDArray[np.float64]
-) -> tuple[npt.NDArray[np.float64], float]:
-    """Climb from a rough hypothesis by its guide lines; return it with its score on all lines."""
-    guides = comb(key, True)
-    best, score = start, -1.0
+def refine(seen: Spectrum, key: MarkKey, starts: Matrices) -> tuple[Matrices, Floats]:
+    """Climb from rough hypotheses by their guide lines; return them with scores on all lines."""
+    guides, number = comb(key, True), np.arange(len(starts))
+    best, score = starts, np.full(len(starts), -1.0, np.float32)
     for moves in _moves():
-        tried = best @ moves
-        scores = correlate(seen, guides, tried)
-        top = int(scores.argmax())
-        if scores[top] > score:
-            best, score = tried[top], float(scores[top])
-    return best, float(correlate(seen, comb(key, False), best[None])[0])
+        tried = best[:, None] @ moves
+        scores = correlate(seen, guides, tried.reshape(-1, 2, 2)).reshape(len(starts), -1)
+        top = scores.argmax(axis=1)
+        better = scores[number, top] > score
+        best = np.where(better[:, None, None], tried[number, top], best)
+        score = np.maximum(scores[number, top], score)
+    return best, correlate(seen, comb(key, False), best)
 
 
 def _similar(scales: Floats, angles: Floats) -> Matrices:
@@ -198,12 +196,12 @@ def stages() -> tuple[Stage, ...]:
     scales = _geometric(0.42, 3.2, 0.008)
     still = np.array([0.0], np.float32)
     mirrors = np.concatenate([_similar(scales, still) @ turn for turn in DIHEDRAL])
-    narrow, wide = _geometric(0.86, 1.17, 0.008), _geometric(0.86, 1.17, 0.008)
+    narrow, wide = _geometric(0.86, 1.17, 0.011), _geometric(0.86, 1.17, 0.011)
     x, y = (a.ravel() for a in np.meshgrid(narrow, wide, indexing="ij"))
     stretched = np.zeros((len(x), 2, 2))
     stretched[:, 0, 0], stretched[:, 1, 1] = x, y
     angles = np.deg2rad(np.arange(-12.6, 12.61, 0.42)).astype(np.float32)
-    turned = _similar(_geometric(0.68, 1.6, 0.008), angles)
+    turned = _similar(_geometric(0.68, 1.6, 0.012), angles)
     tilted = np.deg2rad(np.arange(-6, 6.1, 0.8)).astype(np.float32)
     return (
         Stage(name="scale", window="all", matrices=mirrors, candidates=6),
@@ -217,10 +215,8 @@ def stages() -> tuple[Stage, ...]:
     )  # fmt: skip
 
 
-def nominate(
-    seen: Spectrum, key: MarkKey, matrices: Matrices, count: int
-) -> Iterator[tuple[npt.NDArray[np.float64], float]]:
-    """Yield the best hypotheses of a grid, none near one already yielded."""
+def nominate(seen: Spectrum, key: MarkKey, matrices: Matrices, count: int) -> Matrices:
+    """Return the best hypotheses of a grid, best first, none near a better one."""
     scores = correlate(seen, comb(key, True), matrices)
     taken: list[npt.NDArray[np.float64]] = []
     for at in np.argsort(scores, kind="stable")[::-1][: 40 * count]:
@@ -229,6 +225,6 @@ def nominate(
         if near:
             continue
         taken.append(one)
-        yield one, float(scores[at])
         if len(taken) == count:
-            return
+            break
+    return np.stack(taken)

@@ -9,7 +9,7 @@ periodic tile after Kutter (1998).
 import hashlib
 import hmac
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 import cv2
@@ -61,7 +61,12 @@ ACTIVITY_MIN, ACTIVITY_MAX, ACTIVITY_POWER = 1.5, 18.0, 0.6
 
 def activity(high: Floats, reduced: int = 1) -> Floats:
     """Local root mean square of a high-passed picture, ``reduced`` canonical pixels a pixel."""
-    return np.asarray(cv2.sqrt(cv2.GaussianBlur(high * high, (0, 0), 4.0 / reduced)), np.float32)
+    power = high * high
+    if reduced > 1:
+        return np.asarray(cv2.sqrt(cv2.GaussianBlur(power, (0, 0), 4.0 / reduced)), np.float32)
+    size = (max(1, high.shape[1] // 2), max(1, high.shape[0] // 2))
+    half = cv2.GaussianBlur(cv2.resize(power, size, interpolation=cv2.INTER_AREA), (0, 0), 2.0)
+    return np.asarray(cv2.resize(cv2.sqrt(half), high.shape[::-1]), np.float32)
 
 
 def mask(busy: Floats) -> Floats:
@@ -69,9 +74,20 @@ def mask(busy: Floats) -> Floats:
     return np.asarray(np.clip(busy, ACTIVITY_MIN, ACTIVITY_MAX) ** ACTIVITY_POWER, np.float32)
 
 
+HEARD_STEPS, HEARD_MAX = 16, 4095
+
+
+@cache
+def _heard() -> Floats:
+    """``listen`` for every 16th of a level: a power costs too much to take at every pixel."""
+    steps = np.arange(HEARD_MAX + 1, dtype=np.float32)
+    busy = np.asarray((steps + np.float32(0.5)) / np.float32(HEARD_STEPS), np.float32)
+    return np.asarray(4 * mask(busy) / np.square(busy + 2.0), np.float32)
+
+
 def listen(busy: Floats) -> Floats:
     """How much a pixel says of the mark: its strength there over the variance of the picture."""
-    return np.asarray(4 * mask(busy) / np.square(busy + 2.0), np.float32)
+    return _heard()[np.minimum(busy * HEARD_STEPS, HEARD_MAX).astype(np.intp)]
 
 
 def _generator(key: MarkKey, purpose: str) -> np.random.Generator:
