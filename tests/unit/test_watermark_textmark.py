@@ -160,5 +160,16 @@ def test_no_real_text_reads_as_marked() -> None:
     texts: list[str] = []
     for name in ("zh_hotel_reviews", "zh_waimai", "en_bbc", "zh_cnews"):
         texts += pl.read_parquet(SHARED / "texts" / f"{name}.parquet")["text"].to_list()
-    assert len(texts) > 30_000
+    pairs = pl.read_parquet(SHARED / "texts" / "pan_train.parquet")
+    texts += pairs["text_a"].to_list() + pairs["text_b"].to_list()
+    long = [t for t in texts if len(t) > 400]
+    texts += [t[at : at + 300] for t in long for at in range(0, len(t), 75)]
+    assert len(texts) > 100_000
     assert not [t for t in texts if read_text(t, (KEY,)) is not None]
+
+
+def test_what_others_marked_is_not_read_as_ours() -> None:
+    """Texts full of signs, so that every one of them is decoded."""
+    for number in range(20):
+        other = MarkKey(key_id="o", master=number.to_bytes(16, "big"))
+        assert read_text(mark_text(_ESSAY, number, other), (KEY,)) is None
