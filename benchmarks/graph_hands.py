@@ -1,6 +1,6 @@
 """How well one hand is told from two, by people whom the model has not seen.
 
-    python benchmarks/graph_hands.py [--repeats 10] [--format json]
+    python benchmarks/graph_hands.py [--repeats 4] [--format json]
 
 SapiMouse: 72 people with two recordings each, every one on a computer of their own. Half of them give the
 model, by chance; of the others each is laid beside itself in the other recording, and beside the rest,
@@ -140,7 +140,7 @@ def summary(rows: list[dict[str, Any]], strokes_each: int) -> list[dict[str, Any
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--format", default="table", choices=["table", "json"])
     given = parser.parse_args()
     made = []

@@ -128,3 +128,26 @@ def test_peeling_nominates_a_large_dense_block():
     block = peel(graph)
     assert set(range(1_500, 1_600)) <= set(block.workers.tolist())
     assert set(range(120, 135)) <= set(block.cells.tolist())
+
+
+def test_camouflage_of_a_thin_ring_gives_it_away():
+    """Sixty who do a third of fifteen places, hidden among three times as many honest-looking visits."""
+    w, p, _ = chance(11, workers=8_000, publishers=200, edges=24_000)
+    draw = np.random.default_rng(12)
+    first = int(w.max()) + 1
+    targets = draw.choice(200, 15, replace=False)
+    liking = np.bincount(p, minlength=200) / len(p)
+    extra = []
+    for m in range(60):
+        own = draw.choice(targets, max(3, int(draw.binomial(15, 0.35))), replace=False)
+        noise = draw.choice(200, 3 * len(own), replace=False, p=liking)
+        extra += [(first + m, int(c)) for c in (*own, *noise)]
+    more = np.array(extra)
+    graph = graph_of(
+        np.concatenate([w, more[:, 0]]).astype(np.int32),
+        np.concatenate([p, more[:, 1]]).astype(np.int32),
+    )
+    named = {int(x) for b in blocks(graph) for x in b.workers}
+    ring = set(range(first, first + 60))
+    assert len(named & ring) >= 40
+    assert len(named - ring) <= 3
