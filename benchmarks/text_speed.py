@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 SHARED = Path(os.environ.get("BOUNTYGUARD_SHARED", Path(__file__).parents[1] / ".." / "shared"))
-ROUNDS = 3
+ROUNDS = 9
 
 
 def best(work: Callable[[], object]) -> float:

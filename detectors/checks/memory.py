@@ -119,7 +119,8 @@ class MemoryPast:
         hits = self._postings(kind).filter(pl.col("key").is_in(keys.unique().to_list()))
         if df_max is not None:
             hits = hits.filter(pl.col("submission_id").n_unique().over("key") <= df_max)
-        if earliest is not None:
+        carried = hits.group_by("key").len()["len"].max()
+        if earliest is not None and isinstance(carried, int) and carried > earliest:
             when = self._world.submissions.select("submission_id", "submitted_at")
             place = pl.struct("submitted_at", "submission_id").rank("dense").over("key")
             hits = hits.join(when, on="submission_id").filter(place <= earliest)

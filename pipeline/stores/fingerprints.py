@@ -153,17 +153,18 @@ class Documents:
         keys: np.ndarray[tuple[int], np.dtype[np.uint64]],
         docs: np.ndarray[tuple[int], np.dtype[np.uint32]],
         most: int,
-    ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    ) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
         """Find the rows of each key's earliest documents, all that tie with the last one included.
 
-        Rows are ordered by (key, doc), so that thousands of carriers are cut before any is named.
+        None where no key has more than so many. Rows are ordered by (key, doc); thousands of carriers
+        are cut before any is named.
         """
         fresh = np.ones(len(keys), bool)
         fresh[1:] = keys[1:] != keys[:-1]
         group = np.cumsum(fresh) - 1
         counts = np.bincount(group)
         if counts.max() <= most:
-            return np.arange(len(keys))
+            return None
         once = fresh.copy()
         once[1:] |= docs[1:] != docs[:-1]
         rows = np.flatnonzero(once)
@@ -200,8 +201,10 @@ class FingerprintStore:
         if df_max is not None and len(asked):
             asked = asked[index.counts(asked, most=df_max) <= df_max]
         found, docs, contents, positions = index.lookup(asked)
+        kept = None
         if earliest is not None and len(found):
             kept = self._documents.early(found, docs, earliest)
+        if kept is not None:
             found, docs = found[kept], docs[kept]
             contents, positions = contents[kept], positions[kept]
         if not len(found):
@@ -214,7 +217,7 @@ class FingerprintStore:
             }
         ).hstack(self._documents.frame(docs))
         ordered = hits.unique().sort("key", "_at", "submission_id", "content_index", "position")
-        if earliest is not None:
+        if kept is not None:
             place = pl.struct("_at", "submission_id").rank("dense").over("key")
             ordered = ordered.filter(place <= earliest)
         return ordered.head(limit).select(list(frames.POSTINGS))
