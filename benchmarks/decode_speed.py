@@ -70,6 +70,11 @@ def measure() -> list[dict[str, object]]:
                 "file": name, "ask": "probe", "pooled_ms": best_ms(pooled.probe, files, tries),
                 "inline_ms": best_ms(inline.probe, files, tries),
             })  # fmt: skip
+            rows.append({
+                "file": name, "ask": "pictures 512 grey",
+                "pooled_ms": best_ms(lambda d: pooled.pictures(d, side_max=512, grey=True), files, tries),
+                "inline_ms": best_ms(lambda d: inline.pictures(d, side_max=512, grey=True), files, tries),
+            })  # fmt: skip
             for side in (256, 512, 1024):
                 rows.append({
                     "file": name, "ask": f"pictures {side}",
@@ -89,10 +94,10 @@ def main() -> None:
         print(json.dumps(rows))
         return
     columns = ("pooled_ms", "inline_ms", "pillow_ms")
-    print(f"{'file':16} {'ask':16}" + "".join(f"{c:>12}" for c in columns))
+    print(f"{'file':16} {'ask':18}" + "".join(f"{c:>12}" for c in columns))
     for row in rows:
         cells = [f"{row[c]:12.2f}" if c in row else f"{'–':>12}" for c in columns]
-        print(f"{row['file']:16} {row['ask']:16}" + "".join(cells))
+        print(f"{row['file']:16} {row['ask']:18}" + "".join(cells))
 
 
 if __name__ == "__main__":
