@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -118,7 +119,10 @@ def demo_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The sample drop, taken through the line once for all who test side by side: do not change it."""
     from pipeline.line import run_line
 
-    shared = tmp_path_factory.getbasetemp().parent / "console-demo"
+    mine = (
+        tmp_path_factory.getbasetemp()
+    )  # of a worker, where several test: then beside the others'
+    shared = (mine.parent if "PYTEST_XDIST_WORKER" in os.environ else mine) / "console-demo"
     shared.mkdir(exist_ok=True)
     with (shared / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
