@@ -4,18 +4,23 @@ Every flow is one coarse task over functions that the command line runs too, saf
 """
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 
 from detectors.collusion.sweep import sweep
+from flows.spread import judge, settings_of
 from pipeline import line
 from pipeline.bootstrap import House, open_house
 from pipeline.rulebook import load
-from pipeline.settings import load_settings
 
 T = TypeVar("T")
 DEPTH_RULES, DEPTH_CIRCUMSTANCES, DEPTH_DETECTORS = 2, 1, 0
@@ -29,7 +34,7 @@ class Incident(RuntimeError):
 @task(retries=3, retry_delay_seconds=10, timeout_seconds=6 * 3_600)
 def keep(home: str | None, work: Callable[[House], T]) -> T:
     """Open the house of these settings and do one piece of work in it."""
-    with open_house(load_settings(home=Path(home) if home else None)) as house:
+    with open_house(settings_of(home)) as house:
         return work(house)
 
 
@@ -46,12 +51,41 @@ def rescore_flow(
     detector. Returns how many assessments were added: a second run adds none.
     """
 
+    keep(home, _queued(since, until, depth))
+    return judge(home)
+
+
+@flow(name="bountyguard-backfill", timeout_seconds=7 * 86_400)
+def backfill_flow(
+    since: datetime, until: datetime, home: str | None = None, depth: int = DEPTH_DETECTORS
+) -> dict[str, int]:
+    """Judge a past window again, day by day (UTC); return how many assessments each day added.
+
+    A day is a partition: judged whole before the next, so that a run that was killed and is run again
+    finds the days before it done and adds nothing to them. What is found of a submission rests on
+    those before it, whenever it is judged.
+    """
+    begin = since.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    starts = [begin + timedelta(days=n) for n in range((until - begin) // timedelta(days=1) + 1)]
+    progress = create_progress_artifact(0.0, key="backfill", description="Days of this backfill")
+    added: dict[str, int] = {}
+    for number, start in enumerate(starts, 1):
+        first, last = max(start, since), min(start + timedelta(days=1), until)
+        if first < last and keep(home, _queued(first, last, depth)):
+            added[f"{start:%Y-%m-%d}"] = judge(home)
+        update_progress_artifact(progress, 100.0 * number / len(starts))  # type: ignore[arg-type]
+    return added
+
+
+def _queued(since: datetime | None, until: datetime | None, depth: int) -> Callable[[House], int]:
+    """Make the work of queueing a window; it returns how many submissions that is."""
+
     def work(house: House) -> int:
         known = house.known.window(since=since, until=until, limit=line.CALIBRATE_LIMIT)
         house.work.queue(known["submission_id"].to_list(), depth=depth)
-        return line.judge(house)
+        return known.height
 
-    return keep(home, work)
+    return work
 
 
 @flow(name="bountyguard-collusion")
@@ -61,21 +95,19 @@ def collusion_flow(home: str | None = None, until: datetime | None = None) -> in
     def work(house: House) -> int:
         found = sweep(house.known, until or house.settings.now())
         house.work.queue(found.submission_ids, depth=DEPTH_CIRCUMSTANCES)
-        return line.judge(house)
+        return len(found.submission_ids)
 
-    return keep(home, work)
+    keep(home, work)
+    return judge(home)
 
 
 @flow(name="bountyguard-recalibrate")
 def recalibrate_flow(home: str | None = None) -> list[str]:
     """Fit what is fitted on the platform's own people, and judge anew what rested on the old fit."""
 
-    def work(house: House) -> list[str]:
-        names = line.calibrate(house, always=True)
-        line.judge(house)
-        return list(names)
-
-    return keep(home, work)
+    names = keep(home, lambda house: list(line.calibrate(house, always=True)))
+    judge(home)
+    return names
 
 
 @flow(name="bountyguard-drift")

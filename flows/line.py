@@ -4,40 +4,36 @@ Three tasks, each of seconds and more, each idempotent: a retry or a second run 
 record says that the first one stopped.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import create_markdown_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
 
-from flows.summary import markdown
+from flows.spread import RETRIES, RETRY_DELAY_S, judge, settings_of
+from flows.summary import as_url, held_rows, markdown, volumes
 from pipeline import line
 from pipeline.bootstrap import open_house
-from pipeline.settings import load_settings
+from pipeline.overview import overview
 from pipeline.stages.ingest import IngestReport
-
-RETRIES = 3
-RETRY_DELAY_S = 5
 
 
 @task(name="take in", retries=RETRIES, retry_delay_seconds=RETRY_DELAY_S)
 def take_in(drop: str, home: str | None) -> IngestReport:
     """Ingest the drop."""
-    with open_house(_settings(home)) as house:
+    with open_house(settings_of(home)) as house:
         return line.take_in(house, Path(drop))
-
-
-@task(name="judge", retries=RETRIES, retry_delay_seconds=RETRY_DELAY_S)
-def judge(home: str | None) -> int:
-    """Detect, score and decide what waits."""
-    with open_house(_settings(home)) as house:
-        return line.judge(house)
 
 
 @task(name="settle", retries=RETRIES, retry_delay_seconds=RETRY_DELAY_S)
 def settle(home: str | None) -> None:
     """Move credit and money as decided."""
-    with open_house(_settings(home)) as house:
+    with open_house(settings_of(home)) as house:
         line.settle(house)
 
 
@@ -48,17 +44,27 @@ def line_flow(drop: str, home: str | None = None, pay: bool = True) -> dict[str,
     ``drop`` is the drop's folder, ``home`` the folder of the embedded stores (by default what the
     environment says), ``pay`` whether credit and money are moved.
     """
+    with open_house(settings_of(home)) as house:
+        begun = house.settings.now()
     taken = take_in(drop, home)
     assessed = judge(home)
     if pay:
         settle(home)
-    with open_house(_settings(home)) as house:
+    with open_house(settings_of(home)) as house:
         report = line.report(house, taken, assessed).as_json()
-    create_markdown_artifact(
-        key="line-report", markdown=markdown(report), description="What was held, and why"
-    )
+        seen = overview(house, since=begun).as_json()
+    leave(report, seen)
     return report
 
 
-def _settings(home: str | None) -> Any:
-    return load_settings(home=Path(home) if home else None)
+def leave(report: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
+    """Leave what an analyst reads in the UI: the page, the held payouts as a table, the volumes."""
+    create_markdown_artifact(
+        key="line-report", markdown=markdown(report, seen), description="What was held, and why"
+    )
+    create_table_artifact(
+        key="held-payouts", table=held_rows(report["held"]), description="Held, most certain first"
+    )
+    create_image_artifact(
+        key="volumes", image_url=as_url(volumes(seen["days"])), description="Hand-ins by day"
+    )

@@ -1,34 +1,26 @@
 """Assess: detect → score → decide. What the command line, the API and the flows all call.
 
-``assess`` judges one batch and writes nothing; ``work_off`` drives it over everything that waits, in
-three passes, each of them idempotent: remember the arrivals, let the detectors look at them and at
-whom they touch, then let those look that read the others' findings, score and decide.
+One batch in, findings and decisions out; nothing is written. ``pipeline.rounds`` drives it over
+everything that waits.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
 import polars as pl
 
 from pipeline.model import frames
-from pipeline.ports import Batch, Detector, Known, Past, Ticket, Work
+from pipeline.ports import Batch, Detector, Past
 from pipeline.rulebook import Rulebook
 from pipeline.rulebook.backtest import JUDGED
 from pipeline.rulebook.facts import slices
 from pipeline.rulebook.risk import Promise
 from pipeline.stages.decide import decide
-from pipeline.stages.detect import Found, detect, fingerprint, first_and_second, touched
+from pipeline.stages.detect import Found, detect, first_and_second
 from pipeline.stages.score import ScoreFacts, score
-
-FINGERPRINT_CHUNK = 256
-JUDGE_CHUNK = 512
-
-Progress = Callable[[str, int], None]
-"""Told the pass (``remember``, ``look``, ``decide``) and how many submissions it just did."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +52,7 @@ def assess(
     """
     first, second = first_and_second(bench.detectors)
     found = detect(batch, past, first) if kept is None else kept
-    found += detect(_with(batch, found.signals), past, second)
+    found += detect(with_signals(batch, found.signals), past, second)
     facts = ScoreFacts(
         submissions=batch.submissions,
         tasks=batch.tasks,
@@ -150,7 +142,8 @@ def _canonical(value: object) -> str:
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
 
 
-def _with(batch: Batch, signals: pl.DataFrame) -> Batch:
+def with_signals(batch: Batch, signals: pl.DataFrame) -> Batch:
+    """Return the batch beside what was found about it."""
     return Batch(
         submissions=batch.submissions,
         contents=batch.contents,
@@ -161,62 +154,3 @@ def _with(batch: Batch, signals: pl.DataFrame) -> Batch:
         decoder=batch.decoder,
         signals=signals,
     )
-
-
-def work_off(
-    work: Work,
-    known: Known,
-    bench: Bench,
-    *,
-    now: datetime,
-    progress: Progress = lambda step, done: None,
-    between: Callable[[], None] = lambda: None,
-) -> int:
-    """Judge everything that waits; return how many assessments were added.
-
-    ``between`` runs once everything is remembered and before anybody looks: the place where a
-    platform's own calibrations are made from what is known.
-    """
-    first, second = first_and_second(bench.detectors)
-    while tickets := work.next(0, FINGERPRINT_CHUNK):
-        batch = known.batch(_ids(tickets))
-        work.keep_fingerprints(tickets, fingerprint(batch, bench.detectors), bench.versions)
-        work.queue(touched(batch, known, first), depth=1)
-        progress("remember", len(tickets))
-    between()
-    while tickets := work.next(1, JUDGE_CHUNK):
-        batch = known.batch(_ids(tickets))
-        found = detect(batch, known, first)
-        work.keep_findings(tickets, found.signals, found.abstentions, found.ran, _names(first))
-        work.queue(touched(_with(batch, found.signals), known, second), depth=2)
-        progress("look", len(tickets))
-    added = 0
-    while tickets := work.next(2, JUDGE_CHUNK):
-        kept = _kept(work, _ids(tickets), _names(first))
-        batch = known.batch(_ids(tickets))
-        found, assessments = assess(batch, known, bench, kept)
-        added += work.keep_assessments(
-            tickets, *_of(found, _names(second)), _names(second), assessments, now=now
-        )
-        progress("decide", len(tickets))
-    return added
-
-
-def _ids(tickets: Sequence[Ticket]) -> list[str]:
-    return [t.submission_id for t in tickets]
-
-
-def _names(detectors: Sequence[Detector]) -> list[str]:
-    return [d.spec.name for d in detectors]
-
-
-def _kept(work: Work, ids: Sequence[str], names: Sequence[str]) -> Found:
-    signals, abstentions, ran = work.findings(ids)
-    whole = Found(signals=signals, abstentions=abstentions, ran=ran)
-    signals, abstentions, ran = _of(whole, names)
-    return Found(signals=signals, abstentions=abstentions, ran=ran)
-
-
-def _of(found: Found, names: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    mine = pl.col("detector").is_in(list(names))
-    return found.signals.filter(mine), found.abstentions.filter(mine), found.ran.filter(mine)

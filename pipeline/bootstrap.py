@@ -19,7 +19,7 @@ from pipeline.stages import credit
 from pipeline.stores.access import Access
 from pipeline.stores.assets import Assets
 from pipeline.stores.audit import AuditLog, CheckpointFile
-from pipeline.stores.blobs import FolderBlobs
+from pipeline.stores.blobs import BlobStore
 from pipeline.stores.circumstances import Circumstances
 from pipeline.stores.database import Database, open_database
 from pipeline.stores.deliveries import Deliveries
@@ -29,6 +29,7 @@ from pipeline.stores.intake import RecordIntake
 from pipeline.stores.keys import KeyRing
 from pipeline.stores.ledger import Ledger
 from pipeline.stores.listing import Listing
+from pipeline.stores.objects import open_objects
 from pipeline.stores.past import StorePast
 from pipeline.stores.quarantine import Quarantine
 from pipeline.stores.rulebooks import Rulebooks
@@ -43,7 +44,7 @@ class House:
 
     settings: Settings
     database: Database
-    blobs: FolderBlobs
+    blobs: BlobStore
     segments: Segments
     assets: Assets
     decoder: PooledDecoder
@@ -128,8 +129,9 @@ def open_house(settings: Settings) -> Iterator[House]:
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     database = open_database(settings.database_url)
-    blobs = FolderBlobs(settings.home / "blobs")
-    segments = Segments(settings.home / "lake", database)
+    blobs = BlobStore(open_objects(settings.place("blobs"), settings.home / "cache" / "blobs"))
+    lake = open_objects(settings.place("lake"), settings.home / "cache" / "lake")
+    segments = Segments(lake, database)
     assets = Assets(database, blobs)
     ledger = Ledger(database, settings.now, standings=credit.standings, clause=_clause(settings))
     with open_decoder() as decoder:

@@ -6,6 +6,7 @@ from typing import Final
 
 from pipeline.bootstrap import House
 from pipeline.line import CALIBRATION
+from pipeline.model.errors import BountyguardError
 from pipeline.stores.database import HEAD
 
 FREE_BYTES_MIN: Final = 2 * 1024**3
@@ -31,7 +32,75 @@ def examine(house: House) -> list[Check]:
         _chain(house),
         _calibration(house),
         _checkpoints(house),
+        _objects(house),
+        _segments(house),
+        _clock(house),
+        _spread(house),
     ]
+
+
+PROBE: Final = "passing/doctor"
+SEGMENTS_MANY: Final = 500
+
+
+def _objects(house: House) -> Check:
+    """Write, read and remove an object where files and segments are kept."""
+    where = house.settings.objects or "folders of the home"
+    for objects in (house.blobs.objects, house.segments.objects):
+        try:
+            objects.put(PROBE, b"doctor")
+            whole = objects.get(PROBE) == b"doctor"
+            objects.remove(PROBE)
+        except (BountyguardError, OSError) as error:
+            return Check(check="objects", state="broken", told=f"{where}: {error}")
+        if not whole:
+            return Check(check="objects", state="broken", told=f"{where}: other bytes come back")
+    return Check(check="objects", state="ok", told=f"{where}: written, read and removed")
+
+
+def _segments(house: House) -> Check:
+    """Listed segments that are gone are a loss; many small ones only cost time."""
+    with house.database.read() as connection:
+        listed = [
+            s for table in ("events", "fingerprints")
+            for s in house.segments.listed(connection, table)
+        ]  # fmt: skip
+    gone = [s.path for s in listed if not house.segments.objects.has(s.path)]
+    if gone:
+        told = f"{len(gone)} listed segments are gone, the first {gone[0]}: restore a back-up"
+        return Check(check="segments", state="broken", told=told)
+    state = "look" if len(listed) > SEGMENTS_MANY else "ok"
+    return Check(
+        check="segments", state=state, told=f"{len(listed)}; from {SEGMENTS_MANY} on: upkeep"
+    )
+
+
+def _clock(house: House) -> Check:
+    fixed = house.settings.fixed_clock
+    if fixed is None:
+        return Check(check="clock", state="ok", told="the machine's")
+    told = f"BOUNTYGUARD_CLOCK stands at {fixed.isoformat()}: right for a replay and nothing else"
+    return Check(check="clock", state="look", told=told)
+
+
+def _spread(house: House) -> Check:
+    """A cluster needs stores that every machine of it reaches."""
+    settings = house.settings
+    if settings.dask is None:
+        told = f"{settings.workers} processes on this machine"
+        return Check(check="spread", state="ok", told=told)
+    alone = [
+        what
+        for what, local in (
+            ("the database", house.database.is_sqlite),
+            ("files", not settings.objects),
+        )
+        if local
+    ]
+    if alone:
+        told = f"{' and '.join(alone)} lie in this machine's home, out of reach for {settings.dask}"
+        return Check(check="spread", state="broken", told=told)
+    return Check(check="spread", state="ok", told=f"the cluster at {settings.dask}")
 
 
 def _schema(house: House) -> Check:

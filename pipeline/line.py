@@ -13,14 +13,16 @@ from typing import Any
 import orjson
 import polars as pl
 
-from pipeline.assess import rejudge, work_off
+from pipeline.assess import rejudge
 from pipeline.bootstrap import House
 from pipeline.model import frames
 from pipeline.model.decisions import HOLDS, OUTCOMES, PAYS
 from pipeline.model.errors import UsageError
 from pipeline.model.money import SettleReport
+from pipeline.parts import SpreadHands, Submit, pool_of
 from pipeline.ports import Batch
 from pipeline.review.drift import Drift, drift
+from pipeline.rounds import OwnHands, work_off
 from pipeline.rulebook import Rulebook
 from pipeline.rulebook.backtest import RECORD, Backtest, backtest
 from pipeline.rulebook.facts import ScoreFacts
@@ -43,6 +45,8 @@ TRAIN_PICTURES_MAX = 3_000
 PICTURE_BYTES_MAX = 20_000_000
 WATCH_ON, WATCH_EVERY = 600, 100
 """A calibration is held against at most so many hand-ins, and not anew for fewer."""
+SPREAD_FROM = 2_000
+"""Submissions from which starting processes, some seconds of each, is worth it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +91,30 @@ def take_in(
     return ingest(FolderDrop(drop), house.intake, house.decoder, progress=progress)
 
 
-def judge(house: House, *, progress: Progress = lambda step, count: None) -> int:
-    """Detect, score and decide all that waits; return how many assessments were added."""
+def judge(
+    house: House,
+    *,
+    submit: Submit | None = None,
+    progress: Progress = lambda step, count: None,
+) -> int:
+    """Detect, score and decide all that waits; return how many assessments were added.
+
+    ``submit`` has parts done by other processes; without it, and with enough to do for more than one,
+    ``BOUNTYGUARD_WORKERS`` of this machine are started.
+    """
+    waiting = sum(house.work.waiting(depth) for depth in range(3))
+    if submit is None and house.settings.workers > 1 and waiting >= SPREAD_FROM:
+        with pool_of(house.settings) as pool:
+            return judge(house, submit=pool, progress=progress)
     bench = house.bench()
     house.rulebooks.keep(bench.rulebook)
+    own = OwnHands(house.work, house.known, bench)
     return work_off(
         house.work,
         house.known,
         bench,
+        hands=SpreadHands(house, own, submit) if submit else own,
+        part=house.settings.part,
         now=house.settings.now(),
         progress=progress,
         between=lambda: _calibrated(house),

@@ -204,10 +204,23 @@ class Work(Protocol):
         """Queue submissions to be judged anew."""
         ...
 
+    def write_fingerprints(self, made: pl.DataFrame) -> Any:
+        """Write fingerprints where they can be found, not yet counting; return what names them."""
+        ...
+
     def keep_fingerprints(
-        self, tickets: Sequence[Ticket], made: pl.DataFrame, versions: Mapping[str, str]
+        self, tickets: Sequence[Ticket], written: Any, versions: Mapping[str, str]
     ) -> None:
-        """Remember fingerprints and move the tickets to depth 1."""
+        """Remember fingerprints that were written; the tickets stay where they are."""
+        ...
+
+    def move_on(
+        self, tickets: Sequence[Ticket], touched: Iterable[str] | None, *, depth: int
+    ) -> bool:
+        """Move tickets to ``depth`` and queue whom they touched, in one step; True where it was done.
+
+        ``None`` stands for everybody known, and is refused unless all wait at that depth or before.
+        """
         ...
 
     def keep_findings(
@@ -218,7 +231,7 @@ class Work(Protocol):
         ran: pl.DataFrame,
         detectors: Sequence[str],
     ) -> None:
-        """Replace what those detectors say of these submissions and move the tickets to depth 2."""
+        """Replace what those detectors say of these submissions; the tickets stay where they are."""
         ...
 
     def keep_assessments(

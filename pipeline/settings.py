@@ -3,6 +3,10 @@
 ==============================  ====================================================================
 ``BOUNTYGUARD_HOME``            folder of the embedded stores (default ``.bountyguard``)
 ``BOUNTYGUARD_DATABASE_URL``    ``postgresql://…``; without it, SQLite inside the home
+``BOUNTYGUARD_OBJECTS``         ``s3://bucket/prefix`` (``gs://``, ``az://``) for files and segments, with
+                                the keys in its own environment (``AWS_…``); without it, the home
+``BOUNTYGUARD_WORKERS``         processes that judge side by side on this machine (default 1)
+``BOUNTYGUARD_PART``            submissions that one process is given at a time (default 2048)
 ``BOUNTYGUARD_RULES``           folder of rulebooks (default: those that ship)
 ``BOUNTYGUARD_RULE_APPROVALS``  people behind a step that makes a rule count (default 1; 2: four eyes)
 ``BOUNTYGUARD_CLOCK``           a fixed RFC 3339 time instead of the clock, for replays and tests
@@ -30,12 +34,19 @@ class Settings:
     fixed_clock: datetime | None = None
     checkpoints_file: Path | None = None
     dask: str | None = None
+    objects: str | None = None
+    workers: int = 1
+    part: int = 2_048
     rule_approvals: int = 1
 
     @property
     def checkpoints(self) -> Path:
         """Where the audit chain's checkpoints are written."""
         return self.checkpoints_file or self.home / "audit" / "checkpoints.jsonl"
+
+    def place(self, what: str) -> str | Path:
+        """Where files of that kind (``blobs``, ``lake``) lie: a folder of the home, or a URL."""
+        return f"{self.objects.rstrip('/')}/{what}" if self.objects else self.home / what
 
     def now(self) -> datetime:
         """Return the time: the clock's, or the fixed one of a replay."""
@@ -55,6 +66,9 @@ def load_settings(
         fixed_clock=_clock(env.get("BOUNTYGUARD_CLOCK")),
         checkpoints_file=_path(env.get("BOUNTYGUARD_CHECKPOINTS")),
         dask=env.get("BOUNTYGUARD_DASK") or None,
+        objects=env.get("BOUNTYGUARD_OBJECTS") or None,
+        workers=_count(env, "BOUNTYGUARD_WORKERS", 1),
+        part=_count(env, "BOUNTYGUARD_PART", 2_048),
         rule_approvals=_count(env, "BOUNTYGUARD_RULE_APPROVALS", 1),
     )
 

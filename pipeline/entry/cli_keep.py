@@ -30,8 +30,8 @@ def backup(target: Annotated[Path, typer.Argument(help="a new folder")], home: H
     from pipeline.stores.backup import back_up
 
     with house(home) as opened:
-        lake = opened.settings.home / "lake"
-        told = back_up(opened.database, opened.blobs, lake, target, now=opened.settings.now())
+        places = opened.blobs.objects, opened.segments.objects
+        told = back_up(opened.database, *places, target, now=opened.settings.now())
     people.print(
         f"{len(told['tables'])} tables, {told['segments']} segments, {told['blobs']} files"
     )
@@ -47,7 +47,7 @@ def restore(
     from pipeline.stores.backup import restore as bring_back
 
     with house(home) as opened:
-        bring_back(opened.database, opened.settings.home, source)
+        bring_back(opened.database, opened.blobs.objects, opened.segments.objects, source)
         faults = opened.ledger.reconcile() + opened.audit().verify()
     for fault in faults:
         people.print(fault, markup=False, style="bold red")

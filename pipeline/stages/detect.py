@@ -9,7 +9,7 @@ from pipeline.model import frames
 from pipeline.ports import Batch, Detector, Past
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Found:
     """What some detectors say of a batch: SIGNALS, ABSTENTIONS, and RAN (who has looked at whom)."""
 

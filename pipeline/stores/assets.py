@@ -4,7 +4,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from pipeline.stores.blobs import FolderBlobs
+from pipeline.stores.blobs import BlobStore
 from pipeline.stores.database import Database
 from pipeline.stores.tables import record
 
@@ -12,7 +12,7 @@ from pipeline.stores.tables import record
 class Assets:
     """Assets by name; every version is kept, so that a decision can be replayed."""
 
-    def __init__(self, database: Database, blobs: FolderBlobs) -> None:
+    def __init__(self, database: Database, blobs: BlobStore) -> None:
         self._database = database
         self._blobs = blobs
 

@@ -6,7 +6,6 @@ Tables are Parquet, the same for both databases: a back-up of SQLite restores in
 """
 
 import hashlib
-import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,17 +16,20 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.model.errors import StoreError, UsageError
-from pipeline.stores.blobs import FolderBlobs, write_durably
+from pipeline.stores.blobs import BlobStore
 from pipeline.stores.database import HEAD, Database
+from pipeline.stores.files import write_durably
+from pipeline.stores.objects import FolderObjects, Objects
 from pipeline.stores.tables import Instant, metadata, record
 
 MANIFEST: Final = "backup.json"
 ROWS_PER_READ: Final = 50_000
 ROWS_PER_INSERT: Final = 1_000
+SNAPSHOTS_MAX: Final = 3
 
 
 def back_up(
-    database: Database, blobs: FolderBlobs, lake: Path, target: Path, *, now: datetime
+    database: Database, blobs: Objects, lake: Objects, target: Path, *, now: datetime
 ) -> dict[str, Any]:
     """Write a back-up into an empty or absent folder; return its manifest.
 
@@ -35,29 +37,41 @@ def back_up(
     """
     if target.exists() and any(target.iterdir()):
         raise UsageError("backup.not_empty", f"{target} is not empty: name a new folder")
+    for attempt in range(SNAPSHOTS_MAX):
+        try:
+            manifest = _copy_snapshot(database, blobs, lake, target)
+            break
+        except StoreError as error:
+            # A compaction, a retention or an erasure took a file away since the snapshot: a newer
+            # snapshot no longer names it.
+            if error.code != "backup.file_lost" or attempt + 1 == SNAPSHOTS_MAX:
+                raise
+    manifest = {"schema": HEAD, "made_at": now.isoformat()} | manifest
+    write_durably(target / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
+    return manifest
+
+
+def _copy_snapshot(
+    database: Database, blobs: Objects, lake: Objects, target: Path
+) -> dict[str, Any]:
     tables: dict[str, Any] = {}
     with database.read() as connection:
         for table in metadata.sorted_tables:
             tables[str(table.name)] = _dump(connection, table, target / "tables")
         files = _named_files(connection)
         digests = _named_blobs(connection)
+    kept = FolderObjects(target / "lake"), FolderObjects(target / "blobs")
     for path in files:
-        _copy(lake / path, target / "lake" / path)
+        _copy(lake, path, kept[0])
     for digest in digests:
-        _copy(blobs.path(digest), target / "blobs" / digest[:2] / digest[2:])
-    manifest = {
-        "schema": HEAD,
-        "made_at": now.isoformat(),
-        "tables": tables,
-        "segments": len(files),
-        "blobs": len(digests),
-    }
-    write_durably(target / MANIFEST, orjson.dumps(manifest, option=orjson.OPT_INDENT_2))
-    return manifest
+        _copy(blobs, BlobStore.key(digest), kept[1])
+    for key in {key for key, _ in kept[0].listed()} - set(files):
+        kept[0].remove(key)  # of an earlier attempt
+    return {"tables": tables, "segments": len(files), "blobs": len(digests)}
 
 
-def restore(database: Database, home: Path, source: Path) -> dict[str, Any]:
-    """Bring a back-up into an empty database and an empty home; return its manifest.
+def restore(database: Database, blobs: Objects, lake: Objects, source: Path) -> dict[str, Any]:
+    """Bring a back-up into an empty database and its files into their stores; return its manifest.
 
     Raises ``UsageError`` where the database holds something already, ``StoreError`` where the back-up
     is damaged or was made by another schema.
@@ -72,9 +86,10 @@ def restore(database: Database, home: Path, source: Path) -> dict[str, Any]:
             "backup.schema", f"the back-up has schema {manifest['schema']}, this program {HEAD}"
         )
     frames = {name: _read(source, name, told) for name, told in manifest["tables"].items()}
-    for part in ("lake", "blobs"):
-        if (source / part).is_dir():
-            shutil.copytree(source / part, home / part, dirs_exist_ok=True)
+    for name, store in (("lake", lake), ("blobs", blobs)):
+        kept = FolderObjects(source / name)
+        for key, _ in kept.listed():
+            store.put(key, kept.get(key))
     with database.write() as connection:
         for table in (record.submissions, record.tasks, record.workers, record.quarantine):
             held = connection.execute(sa.select(sa.func.count()).select_from(table)).scalar()
@@ -146,11 +161,8 @@ def _named_blobs(connection: Connection) -> list[str]:
     return sorted(digests)
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _copy(source: Objects, key: str, target: Objects) -> None:
     try:
-        shutil.copy2(source, target)
+        target.put(key, source.get(key))
     except FileNotFoundError as error:
-        raise StoreError(
-            "backup.file_lost", f"a named file is not on disk: {source.name}"
-        ) from error
+        raise StoreError("backup.file_lost", f"a named file is not stored: {key}") from error

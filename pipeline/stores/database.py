@@ -64,18 +64,15 @@ class Database:
         ``key`` defaults to the primary key. All rows must have the same columns.
         """
         columns = list(key) if key else [c.name for c in table.primary_key.columns]
-        inserted: list[tuple[Any, ...]] = []
+        if not rows:
+            return []
         dialect = sqlite if self.is_sqlite else postgresql
-        for start in range(0, len(rows), ROWS_PER_INSERT):
-            chunk = [dict(r) for r in rows[start : start + ROWS_PER_INSERT]]
-            statement = (
-                dialect.insert(table)
-                .values(chunk)
-                .on_conflict_do_nothing(index_elements=columns)
-                .returning(*(table.c[c] for c in columns))
-            )
-            inserted += [tuple(row) for row in connection.execute(statement)]
-        return inserted
+        statement = (
+            dialect.insert(table)
+            .on_conflict_do_nothing(index_elements=columns)
+            .returning(*(table.c[c] for c in columns))
+        )
+        return [tuple(row) for row in connection.execute(statement, [dict(r) for r in rows])]
 
     def version(self) -> str | None:
         """Return the migration that the database stands at; None for an empty one."""

@@ -25,9 +25,9 @@ from pipeline.index.hamming import CodeIndex
 from pipeline.index.postings import PostingIndex
 from pipeline.model import frames
 from pipeline.model.errors import StoreError
-from pipeline.stores.blobs import write_durably
 from pipeline.stores.database import Database
 from pipeline.stores.fetch import IDS_PER_QUERY, in_chunks
+from pipeline.stores.files import write_durably
 from pipeline.stores.segments import Segments
 from pipeline.stores.tables import record
 

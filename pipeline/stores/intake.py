@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.model.rows import KEYS
 from pipeline.ports import Admission, RawRow, Refusal
-from pipeline.stores.blobs import FolderBlobs
+from pipeline.stores.blobs import BlobStore
 from pipeline.stores.database import Database
 from pipeline.stores.fetch import IDS_PER_QUERY, in_chunks
 from pipeline.stores.segments import Segments
@@ -31,7 +31,7 @@ ADMISSION_LOCK = 0x626F756E7479
 class RecordIntake:
     """Implements ``pipeline.ports.Intake``."""
 
-    def __init__(self, database: Database, blobs: FolderBlobs, segments: Segments) -> None:
+    def __init__(self, database: Database, blobs: BlobStore, segments: Segments) -> None:
         self._database = database
         self._blobs = blobs
         self._segments = segments

@@ -29,7 +29,7 @@ from pipeline.stores.tables import ledger as tables
 from pipeline.stores.tables import record
 
 T = TypeVar("T")
-ACTIONS_PER_COMMIT: Final = 200
+ACTIONS_PER_COMMIT: Final = 2_000
 
 Standings = Callable[..., pl.DataFrame]
 """``pipeline.stages.credit.standings``: (entries, worker ids, now=, real_names=) to a frame."""
@@ -285,6 +285,7 @@ class Ledger:
 
 def _carry_out(books: Books, actions: Sequence[Action]) -> list[str]:
     books.load_members([a.submission_id for a in actions])
+    books.load_tasks({a.task_id for a in actions})
     names = {account_id("escrow", a.task_id, a.currency) for a in actions}
     names |= {account_id("payable", a.worker_id, a.currency) for a in actions}
     books.load([a.payout_key for a in actions], names)

@@ -63,6 +63,8 @@ class Books:
         self._known_payouts: set[str] = set()
         self._members: dict[str, str | None] = {}
         self._made: dict[str, dict[str, Any]] = {}
+        self._ended: set[str] = set()
+        self._of_task: dict[str, set[str]] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
 
     # --- reading ---------------------------------------------------------------------------
@@ -126,18 +128,32 @@ class Books:
 
     def slots_taken(self, task_id: str, states: Iterable[str]) -> int:
         """Count the payouts of a task in those states, as they stand inside these books."""
-        query = sa.select(tables.payouts.c.payout_key).where(tables.payouts.c.task_id == task_id)
-        self.load(self.connection.execute(query).scalars().all())
+        self.load_tasks([task_id])
         wanted = frozenset(states)
-        return sum(
-            row is not None and row["task_id"] == task_id and row["state"] in wanted
-            for row in self._payouts.values()
-        )
+        rows = (self._payouts[key] for key in self._of_task[task_id])
+        return sum(row is not None and row["state"] in wanted for row in rows)
+
+    def load_tasks(self, task_ids: Iterable[str]) -> None:
+        """Read in bulk the payouts of tasks, to count their places from memory."""
+        table = tables.payouts.c
+        wanted = sorted(set(task_ids) - set(self._of_task))
+        if not wanted:
+            return
+        for some in _chunks(wanted):
+            query = sa.select(table.payout_key).where(table.task_id.in_(some))
+            self.load(self.connection.execute(query).scalars().all())
+        for task_id in wanted:
+            self._of_task[task_id] = set()
+        for key, row in self._payouts.items():
+            if row is not None and row["task_id"] in self._of_task:
+                self._of_task[row["task_id"]].add(key)
 
     def put_payout(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Write a payout's row."""
         made = dict(row) | {"changed_at": self.now}
         self._payouts[made["payout_key"]] = made
+        if made["task_id"] in self._of_task:
+            self._of_task[made["task_id"]].add(made["payout_key"])
         self._changed.add(made["payout_key"])
         return made
 
@@ -237,8 +253,8 @@ class Books:
 
     def is_resolved(self, pending_id: str) -> bool:
         """Tell whether a pending transfer has been posted, voided or has expired."""
-        if any(row["pending_id"] == pending_id for row in self._made.values()):
-            return True
+        if pending_id in self._ended or pending_id in self._made:
+            return pending_id in self._ended
         query = sa.select(tables.transfers.c.transfer_id).where(
             tables.transfers.c.pending_id == pending_id
         )
@@ -257,6 +273,8 @@ class Books:
         currency: str, payout: Mapping[str, Any] | None, decision_id: str | None, *,
         pending_id: str | None = None, expires_at: datetime | None = None,
     ) -> None:  # fmt: skip
+        if pending_id is not None:
+            self._ended.add(pending_id)
         self._made[transfer_id] = {
             "transfer_id": transfer_id, "sequence": self.next_sequence(), "kind": kind,
             "phase": phase, "pending_id": pending_id, "debit_account": debit,

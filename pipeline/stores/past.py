@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from pipeline.model import frames, sessions
 from pipeline.ports import DELIVERIES, DELIVERY, Batch, Decoder
 from pipeline.stores.assets import Assets
-from pipeline.stores.blobs import FolderBlobs
+from pipeline.stores.blobs import BlobStore
 from pipeline.stores.database import Database
 from pipeline.stores.deliveries import Deliveries
 from pipeline.stores.fetch import fetch, fetch_by_ids
 from pipeline.stores.fingerprints import FingerprintStore
 from pipeline.stores.segments import Segments
-from pipeline.stores.tables import record
+from pipeline.stores.tables import ledger, record
 
 WINDOW: frames.Schema = {
     **{n: t for n, t in frames.SUBMISSIONS.items() if n not in ("text", "extra")},
@@ -28,6 +28,18 @@ WINDOW: frames.Schema = {
 }
 
 
+_Window = tuple[datetime | None, datetime | None, int]
+WINDOWS_KEPT = 4
+"""Windows kept in memory: every part of a round asks for the same ones."""
+_STATE = sa.select(
+    sa.select(sa.func.max(record.submissions.c.doc)).scalar_subquery(),
+    sa.select(sa.func.count()).select_from(record.tasks).scalar_subquery(),
+    sa.select(sa.func.count()).select_from(record.workers).scalar_subquery(),
+    sa.select(sa.func.max(ledger.audit.c.sequence)).scalar_subquery(),
+)
+"""Changes whenever a window may: rows are only added, and an erasure is written into the audit chain."""
+
+
 class StorePast:
     """Implements ``pipeline.ports.Past`` and cuts batches out of the record."""
 
@@ -35,7 +47,7 @@ class StorePast:
         self,
         database: Database,
         segments: Segments,
-        blobs: FolderBlobs,
+        blobs: BlobStore,
         assets: Assets,
         decoder: Decoder,
         index: Path | None = None,
@@ -47,6 +59,7 @@ class StorePast:
         self._decoder = decoder
         self._deliveries = Deliveries(database)
         self._fingerprints = FingerprintStore(database, segments, index)
+        self._windows: dict[_Window, tuple[tuple[int | None, ...], pl.DataFrame]] = {}
 
     def close(self) -> None:
         """Bring the index caches on disk up to date."""
@@ -195,7 +208,23 @@ class StorePast:
             .limit(limit)
         )  # fmt: skip
         with self._database.read() as connection:
-            return fetch(connection, query, WINDOW)
+            state = connection.execute(_STATE).one()
+            key = (since, until, limit)
+            held = self._windows.get(key)
+            if held is None or held[0] != tuple(state):
+                held = (tuple(state), fetch(connection, query, WINDOW))
+                self._windows[key] = held
+                while len(self._windows) > WINDOWS_KEPT:
+                    del self._windows[next(iter(self._windows))]
+        return held[1]
+
+    def newest(self) -> datetime | None:
+        """Return when the newest submission was handed in; None where there is none."""
+        with self._database.read() as connection:
+            found: datetime | None = connection.execute(
+                sa.select(sa.func.max(record.submissions.c.submitted_at))
+            ).scalar()
+        return found
 
     def signals(
         self,

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.model.errors import StoreError
-from pipeline.stores.blobs import write_once
 from pipeline.stores.database import Database
+from pipeline.stores.objects import FolderObjects, Objects
 from pipeline.stores.tables import record
 
 ROW_GROUP = 32_768
@@ -38,10 +38,10 @@ class Segment:
 
 
 class Segments:
-    """The segments of all tables below one folder."""
+    """The segments of all tables, in one folder or object store."""
 
-    def __init__(self, root: Path, database: Database) -> None:
-        self._root = root
+    def __init__(self, place: Path | Objects, database: Database) -> None:
+        self.objects = FolderObjects(place) if isinstance(place, Path) else place
         self._database = database
 
     def write(self, table: str, partition: str, frame: pl.DataFrame) -> Segment:
@@ -61,8 +61,7 @@ class Segments:
             if partition
             else f"{table}/{digest[:32]}.parquet"
         )
-        if not (self._root / path).exists():
-            write_once(self._root / path, data)
+        self.objects.put(path, data)
         return Segment(
             segment_id=f"{table}-{digest[:32]}", table=table, partition=partition, path=path,
             sha256=digest, row_count=frame.height,
@@ -100,30 +99,29 @@ class Segments:
 
     def scan(self, segments: Sequence[Segment]) -> pl.LazyFrame:
         """Scan segments of one table lazily. Raises ``StoreError`` where a listed file is gone."""
-        paths = [self._root / s.path for s in segments]
-        gone = [p.name for p in paths if not p.exists()]
+        paths = [self.objects.local(s.path) for s in segments]
+        gone = [s.path for s, path in zip(segments, paths, strict=True) if path is None]
         if gone:
             raise StoreError(
-                "store.segment_lost", f"listed segments are not on disk: {', '.join(gone[:5])}"
+                "store.segment_lost", f"listed segments are not stored: {', '.join(gone[:5])}"
             )
-        return pl.scan_parquet(paths)
+        return pl.scan_parquet([p for p in paths if p is not None])
 
     def remove(self, segments: Sequence[Segment]) -> None:
         """Remove the files of segments that no row names any more."""
         for segment in segments:
-            (self._root / segment.path).unlink(missing_ok=True)
+            self.objects.remove(segment.path)
 
     def sweep(self) -> int:
         """Remove files that no row names and that are old enough to belong to no running writer."""
         with self._database.read() as connection:
             known = set(connection.execute(sa.select(record.segments.c.path)).scalars())
-        removed = 0
-        for path in self._root.rglob("*"):
-            listed = path.is_dir() or path.relative_to(self._root).as_posix() in known
-            if not listed and time.time() - path.stat().st_mtime > ORPHAN_AGE_S:
-                path.unlink(missing_ok=True)
-                removed += 1
-        return removed
+        orphans = [
+            key
+            for key, at in self.objects.listed()
+            if key not in known and time.time() - at > ORPHAN_AGE_S
+        ]
+        return sum(self.objects.remove(key) for key in orphans)
 
 
 def _segment(row: sa.Row[tuple[object, ...]]) -> Segment:

@@ -14,7 +14,7 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from pipeline.stores.blobs import FolderBlobs
+from pipeline.stores.blobs import BlobStore
 from pipeline.stores.database import Database
 from pipeline.stores.segments import Segment, Segments
 from pipeline.stores.tables import record
@@ -35,7 +35,7 @@ class Compacted:
 class Upkeep:
     """Works on the record beside everything else that runs."""
 
-    def __init__(self, database: Database, segments: Segments, blobs: FolderBlobs) -> None:
+    def __init__(self, database: Database, segments: Segments, blobs: BlobStore) -> None:
         self._database = database
         self._segments = segments
         self._blobs = blobs

@@ -7,6 +7,7 @@ changes nothing.
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,7 +20,7 @@ from pipeline.model import frames
 from pipeline.ports import Ticket
 from pipeline.stores.database import Database
 from pipeline.stores.fetch import IDS_PER_QUERY, fetch_by_ids, in_chunks
-from pipeline.stores.segments import Segments
+from pipeline.stores.segments import Segment, Segments
 from pipeline.stores.tables import record
 
 DIRTY = record.dirty
@@ -52,6 +53,14 @@ def _dialect(connection: Connection) -> Any:
     from sqlalchemy.dialects import postgresql, sqlite
 
     return sqlite if connection.dialect.name == "sqlite" else postgresql
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """Fingerprints in a file that nothing names yet: ``made`` says of whom, and by which detector."""
+
+    segment: Segment | None
+    made: frozenset[tuple[str, str]]
 
 
 class WorkQueue:
@@ -89,12 +98,20 @@ class WorkQueue:
             ids = connection.execute(sa.select(record.submissions.c.submission_id)).scalars().all()
             mark_dirty(connection, ids, depth=depth)
 
-    def keep_fingerprints(
-        self, tickets: Sequence[Ticket], made: pl.DataFrame, versions: Mapping[str, str]
-    ) -> None:
-        """Remember fingerprints, for all of these submissions, by these detectors."""
+    def write_fingerprints(self, made: pl.DataFrame) -> Written:
+        """Write fingerprints to a file. They do not count until ``keep_fingerprints`` names it."""
         segment = self._segments.write("fingerprints", "", made) if made.height else None
-        has = set(made.select("submission_id", "detector").unique().iter_rows())
+        pairs = made.select("submission_id", "detector").unique().iter_rows()
+        return Written(segment=segment, made=frozenset((s, d) for s, d in pairs))
+
+    def keep_fingerprints(
+        self, tickets: Sequence[Ticket], written: Written, versions: Mapping[str, str]
+    ) -> None:
+        """Remember fingerprints, for all of these submissions, by these detectors.
+
+        The tickets stay where they are until ``move_on``: whom the arrival touches is not known yet.
+        """
+        segment, has = written.segment, written.made
         rows = [
             {
                 "submission_id": t.submission_id, "detector": d, "version": v,
@@ -109,7 +126,28 @@ class WorkQueue:
             self._forget(connection, record.fingerprinted, tickets, tuple(versions))
             if rows:
                 connection.execute(record.fingerprinted.insert(), rows)
-            _advance(connection, tickets, depth=1)
+
+    def move_on(
+        self, tickets: Sequence[Ticket], touched: Iterable[str] | None, *, depth: int
+    ) -> bool:
+        """Move tickets to ``depth``, and queue whom they touched, in one transaction.
+
+        ``None`` stands for everybody: done, and True returned, only where every known submission waits
+        at that depth or before it already, as while a first drop is taken in.
+        """
+        with self._database.write() as connection:
+            if touched is not None:
+                mark_dirty(connection, touched, depth=depth)
+            elif not _all_wait(connection, depth):
+                return False
+            else:
+                connection.execute(
+                    sa.update(DIRTY)
+                    .where(DIRTY.c.depth == depth)
+                    .values(generation=DIRTY.c.generation + 1)
+                )
+            _advance(connection, tickets, depth=depth)
+        return True
 
     def keep_findings(
         self,
@@ -119,10 +157,9 @@ class WorkQueue:
         ran: pl.DataFrame,
         detectors: Sequence[str],
     ) -> None:
-        """Replace what those detectors say of these submissions."""
+        """Replace what those detectors say of these submissions; the tickets stay where they are."""
         with self._database.write() as connection:
             self._replace(connection, tickets, signals, abstentions, ran, detectors)
-            _advance(connection, tickets, depth=2)
 
     def keep_assessments(
         self,
@@ -143,13 +180,7 @@ class WorkQueue:
         with self._database.write() as connection:
             self._replace(connection, tickets, signals, abstentions, ran, detectors)
             added = self._append(connection, assessments, now)
-            for ticket in tickets:
-                connection.execute(
-                    sa.delete(DIRTY).where(
-                        DIRTY.c.submission_id == ticket.submission_id,
-                        DIRTY.c.generation == ticket.generation,
-                    )
-                )
+            _tick_off(connection, tickets)
         return added
 
     def _replace(
@@ -224,6 +255,12 @@ class WorkQueue:
             )  # fmt: skip
 
 
+def _all_wait(connection: Connection, depth: int) -> bool:
+    known = sa.select(sa.func.count()).select_from(record.submissions)
+    waiting = sa.select(sa.func.count()).select_from(DIRTY).where(DIRTY.c.depth <= depth)
+    return connection.execute(known).scalar() == connection.execute(waiting).scalar()
+
+
 def _advance(connection: Connection, tickets: Sequence[Ticket], *, depth: int) -> None:
     """Move tickets on, except those that were marked again since they were drawn."""
     statement = (
@@ -236,6 +273,15 @@ def _advance(connection: Connection, tickets: Sequence[Ticket], *, depth: int) -
     )
     rows = [{"who": t.submission_id, "drawn": t.generation} for t in tickets]
     if rows:
+        connection.execute(statement, rows)
+
+
+def _tick_off(connection: Connection, tickets: Sequence[Ticket]) -> None:
+    """Take tickets from the queue, except those that were marked again since they were drawn."""
+    statement = sa.delete(DIRTY).where(
+        DIRTY.c.submission_id == sa.bindparam("who"), DIRTY.c.generation == sa.bindparam("drawn")
+    )
+    if rows := [{"who": t.submission_id, "drawn": t.generation} for t in tickets]:
         connection.execute(statement, rows)
 
 

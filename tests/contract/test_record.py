@@ -1,6 +1,6 @@
 """The record's contract, the same on SQLite and on PostgreSQL: intake, queue, past, segments."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from pipeline.decode import open_decoder
 from pipeline.decode.pool import PooledDecoder
 from pipeline.model import frames
 from pipeline.model.rows import check_submission, check_task, check_worker
-from pipeline.ports import DetectorSpec, RawRow, Refusal
+from pipeline.ports import DetectorSpec, RawRow, Refusal, Ticket
 from pipeline.stores import traces
 from pipeline.stores.assets import Assets
 from pipeline.stores.blobs import FolderBlobs
@@ -233,13 +233,43 @@ def test_work_begun_before_a_mark_cannot_tick_it_off(stores: Stores) -> None:
     stores.submit(submission("a"))
     drawn = stores.work.next(0, 10)
     stores.work.queue(["a"], depth=0)
-    stores.work.keep_fingerprints(drawn, frames.empty(frames.FINGERPRINTS), {"text": "1"})
+    keep(stores, drawn, frames.empty(frames.FINGERPRINTS))
     assert [t.submission_id for t in stores.work.next(0, 10)] == ["a"]
-    stores.work.keep_fingerprints(
-        stores.work.next(0, 9), frames.empty(frames.FINGERPRINTS), {"text": "1"}
-    )
+    keep(stores, stores.work.next(0, 9), frames.empty(frames.FINGERPRINTS))
     assert stores.work.waiting(0) == 0
     assert stores.work.waiting(1) == 1
+
+
+def keep(stores: Stores, tickets: Sequence[Ticket], made: pl.DataFrame) -> None:
+    stores.work.keep_fingerprints(tickets, stores.work.write_fingerprints(made), {"text": "1"})
+    stores.work.move_on(tickets, [], depth=1)
+
+
+def test_a_kill_before_the_touched_are_known_leaves_the_arrival_where_it_was(
+    stores: Stores,
+) -> None:
+    stores.submit(submission("a"))
+    tickets = stores.work.next(0, 9)
+    written = stores.work.write_fingerprints(frames.empty(frames.FINGERPRINTS))
+    for _ in range(2):
+        stores.work.keep_fingerprints(tickets, written, {"text": "1"})
+        assert stores.work.next(0, 9) == tickets
+    assert stores.work.move_on(tickets, ["a"], depth=1)
+    assert stores.work.waiting(0) == 1  # marked again meanwhile: it does not move
+
+
+def test_everybody_is_touched_at_once_only_where_everybody_waits(stores: Stores) -> None:
+    stores.submit(submission("a"), submission("b", 1))
+    first, second = stores.work.next(0, 1), stores.work.next(0, 2)[1:]
+    assert stores.work.move_on(first, None, depth=1)
+    looking = stores.work.next(1, 9)
+    assert stores.work.move_on(second, None, depth=1)
+    stores.work.move_on(looking, [], depth=2)
+    assert stores.work.waiting(1) == 2  # who was being looked at is looked at again
+    stores.work.move_on(stores.work.next(1, 9), [], depth=2)
+    stores.submit(submission("c", 2))
+    assert not stores.work.move_on(stores.work.next(0, 9), None, depth=1)
+    assert stores.work.waiting(0) == 1
 
 
 def remember(stores: Stores, keys: Mapping[str, list[int]], codes: Mapping[str, bytes]) -> None:
@@ -248,7 +278,7 @@ def remember(stores: Stores, keys: Mapping[str, list[int]], codes: Mapping[str, 
         built.add(name, "text.winnow", keys=some, positions=range(len(some)), value=name.encode())
     for name, code in codes.items():
         built.add(name, "text.code", value=code)
-    stores.work.keep_fingerprints(stores.work.next(0, 100), built.build(), {"text": "1"})
+    keep(stores, stores.work.next(0, 100), built.build())
 
 
 def test_fingerprints_are_found_by_key_by_nearness_and_by_submission(stores: Stores) -> None:
@@ -313,7 +343,7 @@ def test_a_new_fingerprint_replaces_the_old(stores: Stores) -> None:
     stores.work.queue(["a"], depth=0)
     built = FingerprintBuilder(SPEC)
     built.add("a", "text.winnow", keys=[8], value=b"new")
-    stores.work.keep_fingerprints(stores.work.next(0, 9), built.build(), {"text": "1"})
+    keep(stores, stores.work.next(0, 9), built.build())
     assert stores.past.fingerprints("text.winnow", ["a"])["value"].to_list() == [b"new"]
 
 
@@ -349,8 +379,10 @@ def judge(stores: Stores, name: str, digest: str) -> int:
 def test_an_assessment_is_added_only_if_it_says_something_new(stores: Stores) -> None:
     stores.submit(submission("a"))
     remember(stores, {}, {})
-    stores.work.keep_findings(stores.work.next(1, 9), *(frames.empty(s) for s in (
+    looked = stores.work.next(1, 9)
+    stores.work.keep_findings(looked, *(frames.empty(s) for s in (
         frames.SIGNALS, frames.ABSTENTIONS, frames.RAN)), ["text"])  # fmt: skip
+    stores.work.move_on(looked, [], depth=2)
     assert [judge(stores, "a", d) for d in ("one", "one", "two")] == [1, 0, 1]
     history = export(stores.database, "evaluations")
     assert history["evaluation_status"].to_list() == ["new", "superseding"]

@@ -11,6 +11,7 @@ from pipeline.model.errors import StoreError, UsageError
 from pipeline.stores.backup import back_up, restore
 from pipeline.stores.database import Database, open_database
 from pipeline.stores.exports import EXPORTS, export
+from pipeline.stores.objects import FolderObjects, Objects
 from pipeline.stores.tables import record
 from pipeline.stores.upkeep import Upkeep
 from tests.contract.test_record import START, Stores, event, log, remember, stores, submission
@@ -68,7 +69,7 @@ def test_fingerprints_of_a_kind_are_evicted_by_age(stores: Stores, upkeep: Upkee
     assert upkeep.evict("text.winnow", before=START + timedelta(minutes=1)) == 0
 
 
-def test_a_worker_is_erased_and_nobody_else(stores: Stores, upkeep: Upkeep) -> None:
+def test_a_worker_is_erased_and_nobody_else(stores: Stores, upkeep: Upkeep, tmp_path: Path) -> None:
     fill(stores)
     assert upkeep.erase_worker("w-a") == 1
     kept = export(stores.database, "submissions")
@@ -78,9 +79,13 @@ def test_a_worker_is_erased_and_nobody_else(stores: Stores, upkeep: Upkeep) -> N
         "b",
         "c",
     ]
-    for path in (Path(stores.segments._root)).rglob("*.parquet"):
+    for path in (tmp_path / "lake").rglob("*.parquet"):
         frame = pl.read_parquet(path)
         assert "a" not in frame["submission_id"].to_list()
+
+
+def places(stores: Stores) -> tuple[Objects, Objects]:
+    return stores.blobs.objects, stores.segments.objects
 
 
 def opened(url: str) -> Database:
@@ -92,12 +97,13 @@ def test_a_back_up_restores_into_either_database(
 ) -> None:
     fill(stores)
     copy = tmp_path / "copy"
-    manifest = back_up(stores.database, stores.blobs, tmp_path / "lake", copy, now=START)
+    manifest = back_up(stores.database, *places(stores), copy, now=START)
     assert manifest["tables"]["submissions"]["rows"] == 3
     for number, url in enumerate((f"sqlite:///{tmp_path / 'restored.db'}", other_postgres_url)):
         database = opened(url)
         home = tmp_path / f"home-{number}"
-        restore(database, home, copy)
+        into = FolderObjects(home / "blobs"), FolderObjects(home / "lake")
+        restore(database, *into, copy)
         for name in EXPORTS:
             assert export(database, name).equals(export(stores.database, name)), name
         again = Stores(database, home, stores.decoder)
@@ -105,18 +111,18 @@ def test_a_back_up_restores_into_either_database(
         assert again.past.postings("text.winnow", SEVEN).height == 3
         again.past.close()
         with pytest.raises(UsageError, match="already"):
-            restore(database, home, copy)
+            restore(database, *into, copy)
         database.close()
 
 
 def test_a_damaged_back_up_is_refused_whole(stores: Stores, tmp_path: Path) -> None:
     fill(stores)
     copy = tmp_path / "copy"
-    back_up(stores.database, stores.blobs, tmp_path / "lake", copy, now=START)
+    back_up(stores.database, *places(stores), copy, now=START)
     (copy / "tables" / "tasks.parquet").write_bytes(b"something else")
     database = opened(f"sqlite:///{tmp_path / 'restored.db'}")
     with pytest.raises(StoreError, match="not what was backed up"):
-        restore(database, tmp_path / "home", copy)
+        restore(database, FolderObjects(tmp_path / "b"), FolderObjects(tmp_path / "l"), copy)
     with database.read() as connection:
         assert (
             connection.execute(sa.select(sa.func.count()).select_from(record.submissions)).scalar()

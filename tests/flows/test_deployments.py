@@ -34,8 +34,8 @@ Credit is left out: a look-alike that is looked at until its peers arrive is cre
 PATIENCE_S = 240
 
 
-def wait_for(what: str, done: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
+def wait_for(what: str, done: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
+    end = time.monotonic() + patience_s
     while not done():
         assert time.monotonic() < end, f"{what} took too long"
         time.sleep(1)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.model.errors import StoreError
-from pipeline.stores import blobs
+from pipeline.stores import files
 
 
 class Killed(BaseException):
@@ -20,15 +20,15 @@ def test_a_writer_killed_before_the_name_is_given_leaves_nothing(
     def killed(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr(blobs, "_link", killed)
+    monkeypatch.setattr(files, "_link", killed)
     with pytest.raises(Killed):
-        blobs.write_once(tmp_path / "a" / "name", b"bytes")
+        files.write_once(tmp_path / "a" / "name", b"bytes")
     assert not list((tmp_path / "a").iterdir())
 
 
 def test_a_file_written_once_is_whole_and_a_second_writer_changes_nothing(tmp_path: Path) -> None:
     for data in (b"first", b"second"):
-        blobs.write_once(tmp_path / "name", data)
+        files.write_once(tmp_path / "name", data)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"name": b"first"}
 
 
@@ -43,7 +43,7 @@ def test_without_unnamed_files_a_temporary_name_serves(
         return plain(path, flags, mode)
 
     monkeypatch.setattr(os, "open", refuses)
-    blobs.write_once(tmp_path / "name", b"bytes")
+    files.write_once(tmp_path / "name", b"bytes")
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == {"name": b"bytes"}
 
 
@@ -53,6 +53,6 @@ def test_a_full_disk_has_a_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(StoreError) as told:
-        blobs.write_once(tmp_path / "name", b"bytes")
+        files.write_once(tmp_path / "name", b"bytes")
     assert told.value.code == "store.write_failed"
     assert not list(tmp_path.iterdir())

@@ -1,0 +1,234 @@
+"""Drops that a seed draws, for measuring the line: text-only, mixed, image-heavy; nobody's data.
+
+``python benchmarks/line_drops.py KIND COUNT FOLDER [--seed 7]``, with KIND ``text``, ``mixed`` or ``image``.
+Of 100 submissions 3 are an earlier one with a few words changed; the rest are their own. Half are Chinese, half
+English. ``mixed`` gives every second submission a session with pointer and key events and every fourth a
+picture; ``image`` gives each one picture and two sentences.
+"""
+
+import argparse
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import orjson
+import polars as pl
+
+KINDS = ("text", "mixed", "image")
+SLOTS = 40
+"""Submissions to one task."""
+PER_WORKER = 12
+BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
+PER_MINUTE = 200
+COPIES = 0.03
+PICTURE = (768, 1024)
+PICTURES_DRAWN = 16
+"""Grounds that are drawn in full; each picture is two of them, cut, turned, lit and grained anew."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """Vocabularies with the frequencies of a language (Zipf)."""
+
+    latin: np.ndarray[Any, Any]
+    han: np.ndarray[Any, Any]
+    latin_weight: np.ndarray[Any, Any]
+    han_weight: np.ndarray[Any, Any]
+
+    @classmethod
+    def drawn(cls, draw: np.random.Generator) -> "Words":
+        syllables = np.array(
+            [c + v + e for c in "bcdfghlmnprstvw" for v in "aeiou" for e in ("", "n", "r", "s")]
+        )
+        latin = ["".join(draw.choice(syllables, int(n))) for n in draw.integers(1, 5, 20_000)]
+        han = [chr(int(c)) for c in draw.choice(np.arange(0x4E00, 0x9000), 3_500, replace=False)]
+        weights = [1 / (np.arange(len(x)) + 12.0) for x in (latin, han)]
+        return cls(
+            latin=np.array(latin), han=np.array(han),
+            latin_weight=np.cumsum(weights[0] / weights[0].sum()),
+            han_weight=np.cumsum(weights[1] / weights[1].sum()),
+        )  # fmt: skip
+
+    def text(self, draw: np.random.Generator, *, chinese: bool, length: int) -> list[str]:
+        """Words (or characters) of a text, without separators."""
+        some, weight = (self.han, self.han_weight) if chinese else (self.latin, self.latin_weight)
+        return some[np.searchsorted(weight, draw.random(length))].tolist()
+
+
+def write(folder: Path, kind: str, count: int, seed: int = 7) -> None:
+    """Write a drop of ``count`` submissions into ``folder``."""
+    draw = np.random.default_rng([seed, count, KINDS.index(kind)])
+    (folder / "blobs").mkdir(parents=True, exist_ok=True)
+    words = Words.drawn(draw)
+    tasks, workers = max(1, count // SLOTS), max(2, count // PER_WORKER)
+    _lines(folder / "tasks.jsonl", (_task(n, words, draw) for n in range(tasks)))
+    _lines(folder / "workers.jsonl", (_worker(n, draw) for n in range(workers)))
+    events: list[pl.DataFrame] = []
+    pictures = _Pictures(draw) if kind != "text" else None
+    recent: list[tuple[int, list[str]]] = []
+    order = draw.permutation(count)
+
+    def submissions() -> Iterator[dict[str, Any]]:
+        for n in range(count):
+            task, worker = int(order[n]) % tasks, int(order[n] * 7919 + n) % workers
+            chinese = task % 2 == 0
+            told = _body(n, task, words, draw, recent, kind)
+            at = BEGIN + timedelta(minutes=n / PER_MINUTE)
+            row = {
+                "submission_id": f"s{n:08d}", "task_id": f"t{task:06d}", "worker_id": f"w{worker:06d}",
+                "claimed_at": _time(at - timedelta(minutes=10)), "submitted_at": _time(at),
+                "text": ("" if chinese else " ").join(told), "attachments": [], "session_id": None,
+                "device_id": f"d{worker:06d}", "ip": f"10.{worker >> 16 & 255}.{worker >> 8 & 255}.{worker & 255}",
+                "supersedes": None,
+            }  # fmt: skip
+            if pictures and (kind == "image" or n % 4 == 0):
+                path = f"blobs/{n // 1000:05d}/{n:08d}.jpg"
+                pictures.write(folder / path)
+                row["attachments"] = [
+                    {"path": path, "media_type": "image/jpeg", "name": f"{n}.jpg"}
+                ]
+            if kind == "mixed" and n % 2 == 0:
+                row["session_id"] = f"x{n:08d}"
+                events.append(_session(n, worker, at, draw))
+                if len(events) >= 5_000:
+                    _flush(folder, events)
+            yield row
+
+    _lines(folder / "submissions.jsonl", submissions())
+    if events:
+        _flush(folder, events)
+
+
+def _body(
+    n: int, task: int, words: Words, draw: np.random.Generator, recent: list[tuple[int, list[str]]],
+    kind: str,
+) -> list[str]:  # fmt: skip
+    chinese = task % 2 == 0
+    usual = (20, 40) if kind == "image" else (60, 160) if chinese else (50, 120)
+    told = words.text(draw, chinese=chinese, length=int(draw.integers(*usual)))
+    if recent and draw.random() < COPIES:
+        language, source = recent[int(draw.integers(len(recent)))]
+        if language == task % 2:
+            told = list(source)
+            for place in draw.integers(0, len(told), 4).tolist():
+                told[place] = words.text(draw, chinese=chinese, length=1)[0]
+    if len(recent) < 5_000:
+        recent.append((task % 2, told))
+    else:
+        recent[int(draw.integers(len(recent)))] = (task % 2, told)
+    return told
+
+
+def _time(at: datetime) -> str:
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _task(n: int, words: Words, draw: np.random.Generator) -> dict[str, Any]:
+    chinese = n % 2 == 0
+    brief = words.text(draw, chinese=chinese, length=30)
+    return {
+        "task_id": f"t{n:06d}", "publisher_id": f"p{n % 997:04d}", "title": f"task {n}",
+        "brief": ("" if chinese else " ").join(brief), "category": "copywriting",
+        "language": "zh-CN" if chinese else "en", "grade": "B", "bounty_minor": 500 + 100 * (n % 20),
+        "currency": "CNY", "slots": SLOTS, "posted_at": "2026-03-01T00:00:00.000Z",
+        "deadline_at": None, "site": None, "reference_paths": [],
+    }  # fmt: skip
+
+
+def _worker(n: int, draw: np.random.Generator) -> dict[str, Any]:
+    registered = BEGIN - timedelta(days=int(draw.integers(30, 900)))
+    return {
+        "worker_id": f"w{n:06d}", "registered_at": _time(registered), "phone_verified": True,
+        "real_name_verified": bool(draw.random() < 0.8), "social_linked": bool(draw.random() < 0.3),
+        "payout_account_hash": f"{n:032x}", "skills": [],
+    }  # fmt: skip
+
+
+def _session(n: int, worker: int, at: datetime, draw: np.random.Generator) -> pl.DataFrame:
+    """A view of two minutes: 80 pointer moves along curves, 60 keys, focus, claim and submit."""
+    moves, keys = 80, 60
+    end = at.timestamp() * 1000
+    x = 600 + np.cumsum(draw.normal(0, 14, moves)) + 80 * np.sin(np.arange(moves) / 9)
+    y = 400 + np.cumsum(draw.normal(0, 9, moves))
+    start = end - 120_000
+    times = [
+        start + np.cumsum(draw.gamma(2.0, 9.0, moves)) + np.repeat(np.arange(8) * 6_000.0, 10),
+        start + 40_000 + np.cumsum(draw.gamma(2.2, 90.0, keys)),
+        np.array([start - 400_000, start, end - 40]),
+    ]
+    kinds = (
+        ["pointer.move"] * moves + ["key.down"] * keys + ["task.claim", "page.view", "task.submit"]
+    )
+    size = len(kinds)
+    return pl.DataFrame({
+        "event_id": [f"e{n:08d}-{i}" for i in range(size)],
+        "session_id": f"x{n:08d}", "worker_id": f"w{worker:06d}", "submission_id": f"s{n:08d}",
+        "type": kinds, "at": np.round(np.concatenate(times), 1),
+        "x": np.concatenate([np.round(x, 1), np.full(size - moves, np.nan)]),
+        "y": np.concatenate([np.round(y, 1), np.full(size - moves, np.nan)]),
+        "pointer_type": ["mouse"] * moves + [None] * (size - moves),
+        "key_class": [None] * moves + ["character"] * keys + [None] * 3,
+        "path": [None] * (size - 2) + ["/task", None],
+    }).with_columns(pl.col("x", "y").fill_nan(None))  # fmt: skip
+
+
+def _flush(folder: Path, events: list[pl.DataFrame]) -> None:
+    (folder / "events").mkdir(exist_ok=True)
+    number = len(list((folder / "events").iterdir()))
+    pl.concat(events).write_parquet(folder / "events" / f"part-{number:05d}.parquet")
+    events.clear()
+
+
+class _Pictures:
+    """Pictures of the size that phones send to platforms (1024 × 768, JPEG quality 85)."""
+
+    def __init__(self, draw: np.random.Generator) -> None:
+        from detectors.image.drawings import photo
+
+        self._draw = draw
+        height, width = PICTURE
+        self._grounds = [photo(1_000 + n, height + 128, width + 128) for n in range(PICTURES_DRAWN)]
+
+    def write(self, path: Path) -> None:
+        draw = self._draw
+        height, width = PICTURE
+        parts = []
+        for ground in draw.integers(0, PICTURES_DRAWN, 2).tolist():
+            top, left = draw.integers(0, 128, 2).tolist()
+            part = self._grounds[ground][top : top + height, left : left + width]
+            parts.append(part[:, ::-1] if draw.random() < 0.5 else part)
+        mask = cv2.resize(
+            draw.random((6, 8)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
+        )
+        picture = np.where(mask[..., None] > 0.5, parts[0], parts[1])
+        for _ in range(30):
+            corners = draw.uniform(0, 1, 2) * (width, height) + draw.normal(0, 60, (4, 2))
+            shade = tuple(int(v) for v in draw.integers(0, 256, 3))
+            cv2.fillPoly(picture, [corners.astype(np.int32)], shade)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+
+
+def _lines(path: Path, rows: Iterator[dict[str, Any]]) -> None:
+    with path.open("wb") as file:
+        for row in rows:
+            file.write(orjson.dumps(row) + b"\n")
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("kind", choices=KINDS)
+    options.add_argument("count", type=int)
+    options.add_argument("folder", type=Path)
+    options.add_argument("--seed", type=int, default=7)
+    told = options.parse_args()
+    write(told.folder, told.kind, told.count, told.seed)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
