@@ -131,12 +131,16 @@ def equal(count: int, decoder: Decoder) -> dict[str, Any]:
             intake.admit("submissions", [_row(f"s{n:06d}", n, text) for n in here], [])
             tickets = work.next(0, CHUNK)
             made = detector.fingerprint(past.batch([t.submission_id for t in tickets]))
-            work.keep_fingerprints(tickets, made, {"text": detector.spec.version})
+            written = work.write_fingerprints(made)
+            work.keep_fingerprints(tickets, written, {"text": detector.spec.version})
+            work.move_on(tickets, [], depth=1)
         filled = time.perf_counter() - begun
         intake.admit("submissions", [_row("z", count, text)], [])
         tickets = work.next(0, 9)
         batch = past.batch(["z"])
-        work.keep_fingerprints(tickets, detector.fingerprint(batch), {"text": "2"})
+        written = work.write_fingerprints(detector.fingerprint(batch))
+        work.keep_fingerprints(tickets, written, {"text": "2"})
+        work.move_on(tickets, [], depth=1)
         found = detector.detect(batch, past).signals
         looked = spent(lambda: detector.detect(batch, past))
         touched = spent(lambda: detector.touched(batch, past))
