@@ -11,7 +11,6 @@ seen and writes one Parquet file a day.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -65,6 +64,15 @@ def write(log: pl.DataFrame, form: str, folder: Path) -> None:
     )
 
 
+def peak_mib() -> int:
+    """The most memory that this process ever held (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return (
+        next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+        // 1024
+    )
+
+
 def taken(drop: Path, home: Path) -> dict[str, Any]:
     """Ingest in this process; seconds, processor seconds, growth of the process."""
     from pipeline.bootstrap import open_house
@@ -72,12 +80,12 @@ def taken(drop: Path, home: Path) -> dict[str, Any]:
     from pipeline.settings import load_settings
 
     with open_house(load_settings(home=home)) as house:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = peak_mib()
         wall, cpu = time.perf_counter(), time.process_time()
         report = take_in(house, drop)
         return {
             "s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu,
-            "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024,
+            "peak_mib": peak_mib() - before,
             **report.as_json()["events"],
         }  # fmt: skip
 
@@ -85,7 +93,7 @@ def taken(drop: Path, home: Path) -> dict[str, Any]:
 def peer(drop: Path, out: Path) -> dict[str, Any]:
     """The same by the row in plain Python."""
     out.mkdir()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_mib()
     wall, cpu = time.perf_counter(), time.process_time()
     known: set[str] = set()
     days: dict[int, list[dict[str, Any]]] = {}
@@ -99,7 +107,7 @@ def peer(drop: Path, out: Path) -> dict[str, Any]:
         pl.DataFrame(rows, infer_schema_length=None).write_parquet(out / f"{day}.parquet")
     return {
         "s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu, "new": len(known),
-        "peak_mib": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024,
+        "peak_mib": peak_mib() - before,
     }  # fmt: skip
 
 
