@@ -75,7 +75,11 @@ class Traces:
         self._segments = segments
 
     def unknown(self, events: pl.DataFrame) -> pl.DataFrame:
-        """Leave out events that are known. Only segments of the same session and time are read."""
+        """Leave out events that are known. Only segments of the same session and time are read.
+
+        They may hold far more than these events: they are streamed past them, so that memory is bounded
+        by the events given.
+        """
         spans = _spans(events)
         table = record.sessions
         schema = {
@@ -100,7 +104,9 @@ class Traces:
             self._segments.scan(listed)
             .filter(pl.col("session_id").is_in(near["session_id"].unique().to_list()))
             .select(EVENT_KEY)
-            .collect()
+            .join(events.lazy().select(EVENT_KEY), on=list(EVENT_KEY), how="semi", nulls_equal=True)
+            .unique()
+            .collect(engine="streaming")
         )
         return events.join(
             known, on=list(EVENT_KEY), how="anti", nulls_equal=True, maintain_order="left"
