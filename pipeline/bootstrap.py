@@ -1,6 +1,6 @@
 """The one place where ports meet stores: settings in, a house that is ready to work out."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -103,15 +103,22 @@ class House:
         return Upkeep(self.database, self.segments, self.blobs)
 
 
-def _clause(settings: Settings) -> Callable[[str], str]:
-    """Return what a rule says of itself, for statements of reasons; read at the first question."""
+def _clause(settings: Settings) -> Callable[[str], Mapping[str, str]]:
+    """Return what a rule tells the worker, by language; read at the first question."""
 
     @cache
-    def rules() -> dict[str, str]:
-        return {rule.id: rule.why for rule in rulebook_of(settings).rules}
+    def rules() -> dict[str, Mapping[str, str]]:
+        return {
+            rule.id: {"en": rule.notice_en or rule.why, "zh": rule.notice_zh or rule.why}
+            for rule in rulebook_of(settings).rules
+        }
 
-    return lambda rule: rules().get(
-        rule, f"the rule {rule}, of an earlier revision of the rulebook"
+    return lambda rule: (
+        rules().get(rule)
+        or {
+            "en": f"the rule {rule}, of an earlier revision of the rulebook",
+            "zh": f"规则 {rule}（规则手册的较早版本）",
+        }
     )
 
 

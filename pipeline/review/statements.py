@@ -24,7 +24,9 @@ FIELDS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grounds:
-    """What a statement rests on. ``signals`` are rows of the evaluation; ``rules`` pairs id with why."""
+    """What a statement rests on. ``signals`` are rows of the evaluation; ``rules`` maps a rule's id
+    to what it tells the worker, by language.
+    """
 
     decision_id: str
     case_id: str
@@ -36,7 +38,7 @@ class Grounds:
     currency: str
     reason_codes: Sequence[str]
     signals: Sequence[Mapping[str, Any]]
-    rules: Mapping[str, str]
+    rules: Mapping[str, Mapping[str, str]]
     ruleset_digest: str
     decided_by: str | None
     at: datetime
@@ -94,13 +96,13 @@ def statement(grounds: Grounds, language: str) -> dict[str, Any]:
         "revision": grounds.revision,
         "measure": text[grounds.kind],
         "scope": text["scope"].format(submission=grounds.submission_id),
-        "duration": text["until"].format(due=grounds.due_at.isoformat())
+        "duration": text["until"].format(due=f"{grounds.due_at:%Y-%m-%d %H:%M} UTC")
         if open_ended
         else text["lasting"],
         "amount_minor": grounds.amount_minor,
         "currency": grounds.currency,
         "facts": _facts(grounds, language),
-        "rules": [{"rule": rule, "clause": why} for rule, why in grounds.rules.items()],
+        "rules": [{"rule": rule, "clause": told[language]} for rule, told in grounds.rules.items()],
         "ruleset_digest": grounds.ruleset_digest,
         "automated_detection": True,
         "automated_decision": grounds.decided_by is None,

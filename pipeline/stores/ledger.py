@@ -22,7 +22,7 @@ from pipeline.stores import ledger_recall as recalling
 from pipeline.stores import ledger_voices as voices
 from pipeline.stores.database import Database
 from pipeline.stores.fetch import fetch_by_ids
-from pipeline.stores.ledger_books import Books, account_id
+from pipeline.stores.ledger_books import Books, account_id, plain_clause
 from pipeline.stores.ledger_exports import LEDGER_EXPORTS, Export, reconcile
 from pipeline.stores.ledger_facts import read_facts
 from pipeline.stores.tables import ledger as tables
@@ -44,12 +44,12 @@ class Ledger:
         clock: Callable[[], datetime],
         *,
         standings: Standings | None = None,
-        clause: Callable[[str], str] | None = None,
+        clause: Callable[[str], Mapping[str, str]] = plain_clause,
     ) -> None:
         self.database = database
         self.clock = clock
         self._standings = standings
-        self._clause = clause or (lambda rule: f"the rule {rule} of the platform's rulebook")
+        self._clause = clause
 
     # --- writing ---------------------------------------------------------------------------
 

@@ -26,6 +26,14 @@ IDS_PER_QUERY: Final = 400
 SYSTEM: Final = "system"
 
 
+def plain_clause(rule: str) -> Mapping[str, str]:
+    """Name a rule whose text is not known, by language."""
+    return {
+        "en": f"the rule {rule} of the platform's rulebook",
+        "zh": f"平台规则手册中的规则 {rule}",
+    }
+
+
 def account_id(kind: AccountKind, owner: str, currency: str) -> str:
     """Name an account. The owner stands last, because it may hold any character."""
     return f"{kind}:{currency}:{owner}"
@@ -39,7 +47,7 @@ class Books:
         connection: Connection,
         database: Database,
         now: datetime,
-        clause: Callable[[str], str] = lambda rule: f"the rule {rule} of the platform's rulebook",
+        clause: Callable[[str], Mapping[str, str]] = plain_clause,
     ) -> None:
         self.connection = connection
         self.database = database
