@@ -46,9 +46,8 @@ def empty(tmp_path: Path) -> Iterator[House]:
 def bad(book: Rulebook) -> Rulebook:
     """A revision that holds what should be looked at, and only looks at copied files."""
     harsh = replace(book, hold_at=25)
-    return harsh.with_status(
-        {RULE: ("paused", 100.0), "copies.image_region_reused": ("paused", 100.0)}
-    )
+    copied = (RULE, "copies.image_region_reused", "copies.image_near_duplicate")
+    return harsh.with_status({rule: ("paused", 100.0) for rule in copied})
 
 
 def books(opened: House) -> dict[str, pl.DataFrame]:
