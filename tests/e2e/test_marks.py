@@ -1,6 +1,7 @@
 """Marks as operators use them: hand over, see it come back, look at the finding; learn others' marks."""
 
 import io
+import shutil
 import sys
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def bountyguard(*words: str) -> Result:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def taken_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A house with one paid picture and text, taken in."""
     place = tmp_path_factory.mktemp("marks")
     save(place / "first/blobs/own.png", texture(21))
@@ -68,6 +69,13 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     first = drop(place / "first", [paid])
     assert bountyguard("--home", str(place / "home"), "ingest", str(first)).exit_code == 0
     return place
+
+
+@pytest.fixture
+def home(taken_in: Path, tmp_path: Path) -> Path:
+    """That house for one test alone, so that none sees what another one did."""
+    shutil.copytree(taken_in, tmp_path, dirs_exist_ok=True)
+    return tmp_path
 
 
 def test_a_marked_delivery_that_comes_back_is_found_and_drawn(home: Path) -> None:

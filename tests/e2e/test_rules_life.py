@@ -6,7 +6,7 @@ import orjson
 
 from tests.e2e.test_line import DEMO, bountyguard
 
-RULE = "copies.file_identical"
+RULE = "copies.text_template_only"
 
 
 def test_a_rule_is_paused_recalled_listed_and_brought_back(tmp_path: Path) -> None:
