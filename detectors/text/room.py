@@ -161,7 +161,7 @@ class TextDetector:
             if given.get(task_id):
                 handed = read(given[task_id])
                 hashes = np.unique(handed.hashes[handed.lengths > 0])
-                marks |= covered(texts, indexes, hashes)
+                marks[covered(texts, indexes, hashes)] = True
         return Corpus(bodies=found, texts=texts, given=marks)
 
     def _copies(

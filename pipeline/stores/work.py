@@ -28,7 +28,10 @@ JSON_LISTS = ("reason_codes",)
 
 
 def mark_dirty(connection: Connection, submission_ids: Iterable[str], *, depth: int) -> None:
-    """Queue known submissions, at the lower of the depth asked for and the one already queued."""
+    """Queue known submissions, at the lower of the depth asked for and the one already queued.
+
+    Who waits before that depth comes to it anyway, so work begun there stays good.
+    """
     known = record.submissions.c
     dialect = _dialect(connection)
     for some in in_chunks(sorted(set(submission_ids)), IDS_PER_QUERY):
@@ -38,13 +41,12 @@ def mark_dirty(connection: Connection, submission_ids: Iterable[str], *, depth: 
         insert = dialect.insert(DIRTY).from_select(
             ["submission_id", "doc", "depth", "generation"], source
         )
-        lower = sa.case(
-            (DIRTY.c.depth < insert.excluded.depth, DIRTY.c.depth), else_=insert.excluded.depth
-        )
+        asked = insert.excluded.depth
         connection.execute(
             insert.on_conflict_do_update(
                 index_elements=["submission_id"],
-                set_={"depth": lower, "generation": DIRTY.c.generation + 1},
+                set_={"depth": asked, "generation": DIRTY.c.generation + 1},
+                where=DIRTY.c.depth >= asked,
             )
         )
 

@@ -255,7 +255,24 @@ def test_a_kill_before_the_touched_are_known_leaves_the_arrival_where_it_was(
         stores.work.keep_fingerprints(tickets, written, {"text": "1"})
         assert stores.work.next(0, 9) == tickets
     assert stores.work.move_on(tickets, ["a"], depth=1)
-    assert stores.work.waiting(0) == 1  # marked again meanwhile: it does not move
+    assert stores.work.waiting(1) == 1
+
+
+def test_a_mark_stops_only_work_that_is_begun_at_its_depth_or_beyond(stores: Stores) -> None:
+    stores.submit(submission("a"))
+    for depth in range(2):
+        drawn = stores.work.next(depth, 9)
+        stores.work.queue(["a"], depth=depth + 1)
+        assert stores.work.next(depth, 9) == drawn  # it comes to that depth anyway
+        stores.work.queue(["a"], depth=depth)
+        stores.work.move_on(drawn, [], depth=depth + 1)
+        assert stores.work.waiting(depth) == 1
+        stores.work.move_on(stores.work.next(depth, 9), [], depth=depth + 1)
+    deciding = stores.work.next(2, 9)
+    stores.work.queue(["a"], depth=1)
+    stores.work.queue(["a"], depth=2)
+    stores.work.move_on(deciding, [], depth=2)
+    assert [stores.work.waiting(depth) for depth in range(3)] == [0, 1, 0]
 
 
 def test_everybody_is_touched_at_once_only_where_everybody_waits(stores: Stores) -> None:

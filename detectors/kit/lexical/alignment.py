@@ -131,17 +131,24 @@ def _equal_weight(texts: Texts, left: int, right: int, quiet: U8) -> int:
     return int(weights[(quiet[a0:a1] | quiet[b0:b1]) == 0].sum(dtype=np.int64))
 
 
-def covered(texts: Texts, indexes: Sequence[int], hashes: U64) -> npt.NDArray[np.bool_]:
-    """Mark the units (of all texts) that lie in a shingle of ``hashes``, in the texts named."""
-    marks = np.zeros(len(texts.units) + 1, np.int32)
-    for index in indexes:
-        first, last = int(texts.starts[index]), int(texts.starts[index + 1])
-        here = np.isin(texts.hashes[first:last], hashes) & (texts.lengths[first:last] > 0)
-        at = np.flatnonzero(here) + first
-        np.add.at(marks, at, 1)
-        np.add.at(marks, at + texts.lengths[at], -1)
-    found: npt.NDArray[np.bool_] = np.cumsum(marks[:-1]) > 0
-    return found
+def covered(texts: Texts, indexes: Sequence[int], hashes: U64) -> I64:
+    """Return the units (of all texts) that lie in a shingle of ``hashes``, in the texts named.
+
+    ``hashes`` are sorted. What it costs depends on these texts alone, however many stand beside them.
+    """
+    stretches = [np.arange(texts.starts[i], texts.starts[i + 1]) for i in indexes]
+    if not stretches or not len(hashes):
+        return np.zeros(0, np.int64)
+    units = np.concatenate(
+        stretches
+    )  # a shingle ends within its text, so a stretch sums to nothing
+    found, lengths = texts.hashes[units], texts.lengths[units].astype(np.int64)
+    nearest = np.minimum(np.searchsorted(hashes, found), len(hashes) - 1)
+    begins = np.flatnonzero((hashes[nearest] == found) & (lengths > 0))
+    steps = np.zeros(len(units) + 1, np.int64)
+    steps[begins] = 1
+    np.subtract.at(steps, begins + lengths[begins], 1)
+    return units[np.cumsum(steps[:-1]) > 0]
 
 
 def containment(left: str, right: str) -> tuple[float, float, float]:
