@@ -29,6 +29,11 @@ check: setup ## format, lint, types, import contracts, dependencies
 test: check ## everything that guards the project
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+bench: setup ## every benchmark, beside its peers; hours. One alone: .venv/bin/python benchmarks/NAME.py --help
+	@for each in $$(grep -l __main__ benchmarks/*.py); do \
+		echo "== $$each"; PYTHONPATH=. $(BIN)/python $$each || echo "$$each did not end well"; \
+	done
+
 fmt: setup ## put the code into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
