@@ -57,18 +57,21 @@ _MONTHS: Final = (
     "dec",
 )
 _TIME: Final = re.compile(
-    r"(上午|下午|晚上|AM|PM)?\s*(?<![\d.])([01]?\d|2[0-3])\s*[::]\s*([0-5]\d)(?:\s*[::]\s*([0-5]\d))?"
+    r"(上午|下午|晚上|AM|PM)?\s*(?<![\d.])([01]?\d|2[0-3])\s*[:：]\s*([0-5]\d)(?:\s*[:：]\s*([0-5]\d))?"
     r"\s*(AM|PM)?(?!\d)",
     re.IGNORECASE,
 )
 _NUMBER: Final = (
     r"(\d{1,3}(?:\.\d{2,})|\d{1,3}\s*[°º]\s*\d{1,2}\s*['′]\s*\d{1,2}(?:\.\d+)?\s*[\"″]?)"
 )
+_AFTER_LABEL: Final = r"(?:\s*[:：.]\s*|\s+|-)?"
+"""What stands between a label and its number. A dash glued to the label is a colon that was read badly:
+a sign stands behind a space or a colon."""
 _LAT: Final = re.compile(
-    rf"(?:北纬|南纬|纬度|lat(?:itude)?|(?<![a-z])[NS])\s*[:：]?\s*(-?){_NUMBER}", re.IGNORECASE
+    rf"(?:北纬|南纬|纬度|lat(?:itude)?|(?<![a-z])[NS]){_AFTER_LABEL}(-?){_NUMBER}", re.IGNORECASE
 )
 _LON: Final = re.compile(
-    rf"(?:东经|西经|经度|lon(?:g|gitude)?|lng|(?<![a-z])[EW])\s*[:：]?\s*(-?){_NUMBER}",
+    rf"(?:东经|西经|经度|lon(?:g|gitude)?|lng|(?<![a-z])[EW]){_AFTER_LABEL}(-?){_NUMBER}",
     re.IGNORECASE,
 )
 _LAT_BEFORE: Final = re.compile(rf"(-?){_NUMBER}\s*[°º]?\s*([NS])(?![a-z])", re.IGNORECASE)

@@ -29,7 +29,7 @@ def lines(*texts: str) -> tuple[Line, ...]:
 @pytest.mark.parametrize(
     "text",
     ["2026-06-01 18:32", "2026-06-0118:32", "2026年06月01日 18:32", "2026.06.01 06:32 PM",
-     "01 Jun 202618:32", "Jun 1, 2026 18:32", "2026/6/1 下午6:32"],
+     "01 Jun 202618:32", "Jun 1, 2026 18:32", "2026/6/1 下午6:32", "2026年06月01日18：32"],
 )  # fmt: skip
 def test_clocks_are_read_in_every_shape(text: str) -> None:
     stamp = parse(lines(text))
@@ -40,13 +40,20 @@ def test_clocks_are_read_in_every_shape(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["北纬30.5136 东经114.4144", "经度:114.4144 纬度:30.5136", "30.5136N 114.4144E",
-     "Lat 30.5136 Lon 114.4144", "N30°30'49\" E114°24'52\""],
+     "Lat 30.5136 Lon 114.4144", "Lat.30.5136 Lon-114.4144", "N30°30'49\" E114°24'52\""],
 )  # fmt: skip
 def test_positions_are_read_in_every_shape(text: str) -> None:
     position = parse(lines(text)).position
     assert position is not None
     assert abs(position.lat - 30.5136) < 1e-3
     assert abs(position.lon - 114.4144) < 1e-3
+
+
+@pytest.mark.parametrize("text", ["Lat -30.50 Lon -114.40", "Lat:-30.50 Lon: -114.40"])
+def test_a_sign_behind_a_space_or_a_colon_is_a_sign(text: str) -> None:
+    position = parse(lines(text)).position
+    assert position is not None
+    assert (position.lat, position.lon) == (-30.5, -114.4)
 
 
 def test_contradictions_are_named_and_agreement_is_silent() -> None:
