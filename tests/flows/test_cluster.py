@@ -24,6 +24,7 @@ from pipeline.stores.tables import record
 from tests.contract.test_objects import BUCKET, s3_environment, s3_server
 from tests.flows.test_deployments import (
     ROOT,
+    Patient,
     arrivals,
     background,
     bountyguard,
@@ -114,13 +115,15 @@ def test_a_cluster_with_a_worker_killed_writes_the_same_tables(
             target=kill_in_the_middle, args=(scheduler, postgres_url, pids[0], killed)
         )
         killer.start()
-        client = running.enter_context(httpx.Client(base_url=api, timeout=30))
+        client = running.enter_context(httpx.Client(base_url=api, timeout=30, transport=Patient()))
         line = client.get("/deployments/name/bountyguard-arrivals/line").raise_for_status().json()
         client.post(f"/deployments/{line['id']}/pause_deployment").raise_for_status()
         running.enter_context(
             background(env, tmp_path / "worker.log", "worker", "start", "--pool", "bountyguard")
         )
-        client.post(f"/deployments/{line['id']}/create_flow_run", json={}).raise_for_status()
+        client.post(
+            f"/deployments/{line['id']}/create_flow_run", json={"idempotency_key": "the run"}
+        ).raise_for_status()
         wait_for("the run", lambda: completed(client, line["id"]) == 1, patience_s=1200)
         killer.join()
         assert killed.is_set()
