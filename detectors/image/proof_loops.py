@@ -1,11 +1,12 @@
 """The compiled loops of proof: matching codes, agreeing on a similarity, comparing blocks, centres."""
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
+
+from pipeline.index.popcount import popcount
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -16,18 +17,6 @@ Blocks = npt.NDArray[np.bool_]
 _FAR: Final = 256
 BLOCK: Final = 12
 """Pixels on each side of a block; a constant, so that its loops are unrolled."""
-
-
-def _count_bits(typingctx: Any, word: Any) -> Any:
-    """Count the bits of a uint64 by the processor's own instruction."""
-
-    def build(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
-
-    return types.uint64(types.uint64), build
-
-
-_popcount: Any = intrinsic(_count_bits)
 
 
 @njit(cache=True, nogil=True)
@@ -41,7 +30,7 @@ def two_nearest(ours: U64, theirs: U64, best: I64, least: I64, second: I64) -> N
         at = 0
         first, last = ours[i, 0], ours[i, 1]
         for j in range(len(theirs)):
-            far = np.int64(_popcount(first ^ theirs[j, 0]) + _popcount(last ^ theirs[j, 1]))
+            far = np.int64(popcount(first ^ theirs[j, 0]) + popcount(last ^ theirs[j, 1]))
             if far < one:
                 one, two, at = far, one, j
             elif far < two:
@@ -57,7 +46,7 @@ def two_centres(codes: U64, centres: U64, near: I64) -> None:
         at = after = 0
         code = codes[i]
         for j in range(len(centres)):
-            far = np.int64(_popcount(code ^ centres[j]))
+            far = np.int64(popcount(code ^ centres[j]))
             if far < one:
                 one, two, at, after = far, one, j, at
             elif far < two:

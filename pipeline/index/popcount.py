@@ -26,7 +26,8 @@ def _count_bits(typingctx: Any, word: Any) -> Any:
     return types.uint64(types.uint64), build
 
 
-_popcount: Any = intrinsic(_count_bits)
+popcount: Any = intrinsic(_count_bits)
+"""Bits of a uint64, inside compiled loops."""
 
 
 @njit(cache=True, nogil=True)
@@ -50,7 +51,7 @@ def scan(
             q0, q1 = queries[0, q], queries[1, q]
             least = np.uint8(255)
             for i in range(width):
-                d = np.uint8(_popcount(first[i] ^ q0) + _popcount(second[i] ^ q1))
+                d = np.uint8(popcount(first[i] ^ q0) + popcount(second[i] ^ q1))
                 half[i] = d
                 least = np.uint8(min(least, d))
             if least > distance_max:
@@ -59,8 +60,8 @@ def scan(
                 if half[i] > distance_max:
                     continue
                 total = np.int64(half[i]) + np.int64(
-                    _popcount(planes[2, start + i] ^ queries[2, q])
-                    + _popcount(planes[3, start + i] ^ queries[3, q])
+                    popcount(planes[2, start + i] ^ queries[2, q])
+                    + popcount(planes[3, start + i] ^ queries[3, q])
                 )
                 if total <= distance_max:
                     if found < room:
@@ -108,12 +109,12 @@ def probe(
             for place in range(heads[c, value], heads[c, value + 1]):
                 row = rows[c, place]
                 d = np.int64(
-                    _popcount(codes[row, 0] ^ query[0]) + _popcount(codes[row, 1] ^ query[1])
+                    popcount(codes[row, 0] ^ query[0]) + popcount(codes[row, 1] ^ query[1])
                 )
                 if d > distance_max:
                     continue
                 d += np.int64(
-                    _popcount(codes[row, 2] ^ query[2]) + _popcount(codes[row, 3] ^ query[3])
+                    popcount(codes[row, 2] ^ query[2]) + popcount(codes[row, 3] ^ query[3])
                 )
                 if d <= distance_max:
                     if found < room:
