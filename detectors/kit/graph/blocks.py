@@ -17,6 +17,7 @@ from typing import Final, TypeAlias
 
 import numba
 import numpy as np
+import numpy.typing as npt
 
 from detectors.kit.graph.incidence import (
     CELLS_MIN,
@@ -32,6 +33,7 @@ from detectors.kit.graph.price import STRATA, on_grid, price, rough, tolls
 from detectors.kit.graph.temper import GROW_MARGIN, PROOF, temper
 
 Scratch: TypeAlias = tuple[Ints, Floats, Ints]
+Flags: TypeAlias = npt.NDArray[np.uint8]
 
 ROUNDS_MAX: Final = 8
 NEIGHBOURS_MAX: Final = 24
@@ -44,33 +46,58 @@ SEED_CREDIT: Final = 40.0
 
 
 @numba.njit(cache=True)
-def _neighbours(seed: int, s: Ints, graph: Arrays, size_max: float, scratch: Scratch) -> int:
-    """Put the seed and its most surprising neighbours into ``s``; return how many they are.
+def _often(seed: int, graph: Arrays, size_max: float, scratch: Scratch, seen: Flags) -> int:
+    """Count and score, for those who meet enough of the seed's cells; return how many they are.
 
-    Two workers surprise by what they share: Σ −ln p of the other's meeting the seed's cells.
+    Most meet one cell and are of no interest. ``seen`` is a byte for each worker, which stays in the
+    processor's cache where counts and scores would not: those are kept for the few in ``met`` alone.
+    ``seen`` comes and goes all zero but for ``met``.
     """
-    cell_start, cell_of, worker_start, worker_of, size, rate, _ = graph
+    cell_start, cell_of, worker_start, worker_of, size, _, _ = graph
     count, score, met = scratch
     found = 0
     for i in range(cell_start[seed], cell_start[seed + 1]):
         c = cell_of[i]
-        if worker_start[c + 1] - worker_start[c] > size_max:
-            continue
-        log_size = math.log(size[c])
-        for j in range(worker_start[c], worker_start[c + 1]):
-            u = worker_of[j]
-            if count[u] == 0:
-                met[found] = u
-                found += 1
-            count[u] += 1
-            score[u] -= log_size
+        if worker_start[c + 1] - worker_start[c] <= size_max:
+            for j in range(worker_start[c], worker_start[c + 1]):
+                u = worker_of[j]
+                if seen[u] < CELLS_MIN:
+                    seen[u] += 1
+                    if seen[u] == CELLS_MIN:
+                        met[found] = u
+                        found += 1
+    for i in range(cell_start[seed], cell_start[seed + 1]):
+        c = cell_of[i]
+        if worker_start[c + 1] - worker_start[c] <= size_max:
+            log_size = math.log(size[c])
+            for j in range(worker_start[c], worker_start[c + 1]):
+                u = worker_of[j]
+                if seen[u] < CELLS_MIN:
+                    seen[u] = 0
+                else:
+                    count[u] += 1
+                    score[u] -= log_size
+    return found
+
+
+@numba.njit(cache=True)
+def _neighbours(
+    seed: int, s: Ints, graph: Arrays, size_max: float, scratch: Scratch, seen: Flags
+) -> int:
+    """Put the seed and its most surprising neighbours into ``s``; return how many they are.
+
+    Two workers surprise by what they share: Σ −ln p of the other's meeting the seed's cells.
+    """
+    rate = graph[5]
+    count, score, met = scratch
+    found = _often(seed, graph, size_max, scratch, seen)
     best = np.full(NEIGHBOURS_MAX, SEED_PAIR_MIN)
     n = 1
     s[0] = seed
     for i in range(found):
         u = met[i]
         value = score[u] - count[u] * math.log(rate[u])
-        if u != seed and count[u] >= CELLS_MIN and value > best[NEIGHBOURS_MAX - 1]:
+        if u != seed and value > best[NEIGHBOURS_MAX - 1]:
             k = min(n, NEIGHBOURS_MAX) - 1
             while k > 0 and value > best[k - 1]:
                 best[k] = best[k - 1]
@@ -81,6 +108,7 @@ def _neighbours(seed: int, s: Ints, graph: Arrays, size_max: float, scratch: Scr
             n = min(n + 1, NEIGHBOURS_MAX + 1)
         count[u] = 0
         score[u] = 0.0
+        seen[u] = 0
     return n
 
 
@@ -191,9 +219,14 @@ def _held(s: Ints, n: int, graph: Arrays) -> Floats:
 
 @numba.njit(cache=True)
 def _nucleus(
-    s: Ints, n_s: int, t: Ints, graph: Arrays, log_there: Floats, log_cells: float,
+    s: Ints,
+    n_s: int,
+    t: Ints,
+    graph: Arrays,
+    log_there: Floats,
+    log_cells: float,
     scratch: Scratch,
-) -> int:  # fmt: skip
+) -> int:
     """Choose how many of the seed's neighbours to begin with; 0 where they owe too much."""
     best, best_n = -SEED_CREDIT, 0
     toll = log_cells + GROW_MARGIN
@@ -241,9 +274,13 @@ def _grow(
 
 @numba.njit(cache=True)
 def _search(
-    seeds: Longs, graph: Arrays, size_max: float, there: Floats, cell_count: float,
+    seeds: Longs,
+    graph: Arrays,
+    size_max: float,
+    there: Floats,
+    cell_count: float,
     room: tuple[Ints, Floats, Ints, Floats],
-) -> int:  # fmt: skip
+) -> int:
     """Grow a block from every seed that is in none yet. Returns how many were kept.
 
     ``room`` takes members, their gains, cells, and rows of (members from, to, cells from, to,
@@ -257,12 +294,12 @@ def _search(
     t = np.empty(CELLS_MAX, np.int32)
     gain_of = np.empty(WORKERS_MAX)
     log_there = np.log(np.maximum(np.append(there, there.sum()), 1.0))
-    taken = np.zeros(n_w, np.bool_)
+    taken, seen = np.zeros(n_w, np.bool_), np.zeros(n_w, np.uint8)
     kept, used_s, used_t = 0, 0, 0
     for seed in seeds:
         if taken[seed] or cell_start[seed + 1] - cell_start[seed] < CELLS_MIN:
             continue
-        n_s = _neighbours(seed, s, graph, size_max, of_workers)
+        n_s = _neighbours(seed, s, graph, size_max, of_workers, seen)
         if n_s < WORKERS_MIN:
             continue
         n_s, n_t, log_e, density = _grow(

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import numba
@@ -22,7 +23,7 @@ LOOKUPS_MAX: Final = 1e8
 """Budget for finding neighbours: the sum of squared sizes of the cells that are looked through."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Incidence:
     """Which worker met which cell, both ways, each pair once.
 
@@ -46,12 +47,12 @@ class Incidence:
             self.stratum,
         )  # fmt: skip
 
-    @property
+    @cached_property
     def stratum(self) -> Bytes:
         """The stratum of activity of each worker (−1: cannot be in a block)."""
         return strata_of(np.diff(self.cell_start))
 
-    @property
+    @cached_property
     def there(self) -> Floats:
         """How many workers of each stratum could be in a block."""
         return self.held(self.stratum)
@@ -61,7 +62,7 @@ class Incidence:
         """Count the workers of each stratum."""
         return np.bincount(stratum[stratum >= 0], minlength=STRATA).astype(np.float64)
 
-    @property
+    @cached_property
     def cells(self) -> int:
         """How many cells could be in a block."""
         return max(1, int((np.diff(self.worker_start) >= 2).sum()))
