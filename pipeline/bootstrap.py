@@ -140,7 +140,10 @@ def open_house(settings: Settings) -> Iterator[House]:
     lake = open_objects(settings.place("lake"), settings.home / "cache" / "lake")
     segments = Segments(lake, database)
     assets = Assets(database, blobs)
-    ledger = Ledger(database, settings.now, standings=credit.standings, clause=_clause(settings))
+    ledger = Ledger(
+        database, settings.now, standings=credit.standings, clause=_clause(settings),
+        holdback=settings.holdback,
+    )  # fmt: skip
     with open_decoder() as decoder:
         known = StorePast(database, segments, blobs, assets, decoder, settings.home / "index")
         try:

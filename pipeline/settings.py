@@ -9,6 +9,8 @@
 ``BOUNTYGUARD_PART``            submissions that one process is given at a time (default 2048)
 ``BOUNTYGUARD_RULES``           folder of rulebooks (default: those that ship)
 ``BOUNTYGUARD_RULE_APPROVALS``  people behind a step that makes a rule count (default 1; 2: four eyes)
+``BOUNTYGUARD_HOLDBACK``        ``PERCENT:DAYS:FIRST``, as in ``10:14:20``: a tenth of a worker's first 20
+                                payouts is kept back for 14 days (default: nothing)
 ``BOUNTYGUARD_CLOCK``           a fixed RFC 3339 time instead of the clock, for replays and tests
 ``BOUNTYGUARD_CHECKPOINTS``     file of the audit chain's signed checkpoints; better on other storage
 ``BOUNTYGUARD_DASK``            ``tcp://…`` of a Dask scheduler for the flows
@@ -22,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipeline.model.errors import UsageError
+from pipeline.review.holdback import NOTHING_KEPT, Holdback, read_holdback
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,7 @@ class Settings:
     workers: int = 1
     part: int = 2_048
     rule_approvals: int = 1
+    holdback: Holdback = NOTHING_KEPT
 
     @property
     def checkpoints(self) -> Path:
@@ -70,6 +74,7 @@ def load_settings(
         workers=_count(env, "BOUNTYGUARD_WORKERS", 1),
         part=_count(env, "BOUNTYGUARD_PART", 2_048),
         rule_approvals=_count(env, "BOUNTYGUARD_RULE_APPROVALS", 1),
+        holdback=_holdback(env.get("BOUNTYGUARD_HOLDBACK")),
     )
 
 
@@ -82,6 +87,15 @@ def _count(env: Mapping[str, str], name: str, default: int) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise UsageError("settings.number", f"{name}={value!r} is no number of 1 and more")
     return int(value)
+
+
+def _holdback(value: str | None) -> Holdback:
+    if not value:
+        return NOTHING_KEPT
+    try:
+        return read_holdback(value)
+    except ValueError as error:
+        raise UsageError("settings.holdback", f"BOUNTYGUARD_HOLDBACK={error}") from error
 
 
 def _clock(value: str | None) -> datetime | None:

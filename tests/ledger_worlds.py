@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import orjson
 
+from pipeline.review.holdback import NOTHING_KEPT, Holdback
 from pipeline.stages import credit, settle
 from pipeline.stores.access import Access
 from pipeline.stores.database import Database
@@ -39,10 +40,10 @@ class Clock:
 class World:
     """A database with a ledger over it, and short words to fill it."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, holdback: Holdback = NOTHING_KEPT) -> None:
         self.database = database
         self.clock = Clock()
-        self.ledger = Ledger(database, self.clock, standings=credit.standings)
+        self.ledger = Ledger(database, self.clock, standings=credit.standings, holdback=holdback)
         self._docs = 0
         self._connection: Any = None
 

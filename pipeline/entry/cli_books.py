@@ -23,14 +23,29 @@ def register(app: typer.Typer) -> None:
     app.add_typer(audit, name="audit")
 
 
-def settle(form: AsFormat = Format.text, home: Home = None) -> None:
+def settle(
+    again: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PAYOUT", help="only instruct once more what of this payout came back"
+        ),
+    ] = None,
+    form: AsFormat = Format.text,
+    home: Home = None,
+) -> None:
     """Move money and credit as decided, keep the deadlines, and prove the books.
 
-    The same as the API does for one payout. Exit status 1 says that the books do not balance.
+    The same as the API does for one payout. A payment that the provider could not deliver, or that nobody
+    confirmed within a week, stays payable: [bold]--again p_…[/bold] instructs it once more.
+    Exit status 1 says that the books do not balance.
     """
     from pipeline.line import settle as settle_all
 
     with house(home) as opened:
+        if again is not None:
+            row = opened.ledger.again(again, actor="operator")
+            page.print(f"instructed as disburse:{again}:{row['disbursements']}")
+            return
         report = settle_all(opened)
         due = opened.ledger.keep_deadlines()
         faults = opened.ledger.reconcile()

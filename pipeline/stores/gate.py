@@ -230,10 +230,9 @@ def _settle(books: Books, action: Action, claims: Claims) -> dict[str, Any]:
     ):  # fmt: skip
         raise LedgerError("settlement.no_slot", "the task has paid as many as it pays")
     base = min(claims.amount_minor, action.amount_minor)
-    payouts.settle_one(books, action, before, amount_minor=base)
-    extra = claims.amount_minor - base
-    if extra > 0:
-        payouts.bonus(books, action.payout_key, extra, why="permit", actor="system")
+    payouts.settle_one(
+        books, action, before, amount_minor=base, bonus_minor=claims.amount_minor - base
+    )
     row = books.payout(action.payout_key)
     if row is None:
         raise AssertionError("a settled payout has a row")

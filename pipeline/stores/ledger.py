@@ -15,8 +15,10 @@ from pipeline.model import money
 from pipeline.model.errors import BountyguardError
 from pipeline.model.money import Action, Plan, Planner, SettleReport
 from pipeline.review.cases import RuleRecord, Verdict
+from pipeline.review.holdback import NOTHING_KEPT, Holdback
 from pipeline.stores import ledger_cases as cases
 from pipeline.stores import ledger_deadlines as deadlines
+from pipeline.stores import ledger_instructions as instructions
 from pipeline.stores import ledger_payouts as payouts
 from pipeline.stores import ledger_recall as recalling
 from pipeline.stores import ledger_voices as voices
@@ -45,11 +47,13 @@ class Ledger:
         *,
         standings: Standings | None = None,
         clause: Callable[[str], Mapping[str, str]] = plain_clause,
+        holdback: Holdback = NOTHING_KEPT,
     ) -> None:
         self.database = database
         self.clock = clock
         self._standings = standings
         self._clause = clause
+        self._holdback = holdback
 
     # --- writing ---------------------------------------------------------------------------
 
@@ -74,7 +78,7 @@ class Ledger:
         return results
 
     def _change(self, connection: sa.Connection, change: Callable[[Books], T]) -> T:
-        books = Books(connection, self.database, self.clock(), self._clause)
+        books = Books(connection, self.database, self.clock(), self._clause, self._holdback)
         result = change(books)
         books.close()
         return result
@@ -132,9 +136,15 @@ class Ledger:
             )
         )
 
-    def finish(self, payout_key: str, result: str, *, actor: str) -> dict[str, Any]:
-        """Take in what became of a payment: see ``ledger_payouts.finish``."""
-        return self.run(lambda books: payouts.finish(books, payout_key, result, actor=actor))
+    def finish(self, settlement_id: str, result: str, *, actor: str) -> dict[str, Any]:
+        """Take in what became of a payment: see ``ledger_instructions.finish``."""
+        return self.run(
+            lambda books: instructions.finish(books, settlement_id, result, actor=actor)
+        )
+
+    def again(self, payout_key: str, *, actor: str) -> dict[str, Any]:
+        """Instruct once more what came back: see ``ledger_instructions.again``."""
+        return self.run(lambda books: instructions.again(books, payout_key, actor=actor))
 
     def bonus(self, payout_key: str, amount_minor: int, *, why: str, actor: str) -> str:
         """Pay a bonus beside a paid payout."""

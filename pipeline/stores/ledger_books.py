@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.model.errors import LedgerError
 from pipeline.model.money import AMOUNT_MAX, CREDIT_KINDS, GUARDED, AccountKind
+from pipeline.review.holdback import NOTHING_KEPT, Holdback
 from pipeline.stores import audit
 from pipeline.stores.database import Database
 from pipeline.stores.tables import ledger as tables
@@ -48,8 +49,10 @@ class Books:
         database: Database,
         now: datetime,
         clause: Callable[[str], Mapping[str, str]] = plain_clause,
+        holdback: Holdback = NOTHING_KEPT,
     ) -> None:
         self.connection = connection
+        self.holdback = holdback
         self.database = database
         self.now = now
         self.clause = clause
@@ -73,6 +76,7 @@ class Books:
         self._made: dict[str, dict[str, Any]] = {}
         self._ended: set[str] = set()
         self._of_task: dict[str, set[str]] = {}
+        self._paid_of: dict[str, set[str]] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
 
     # --- reading ---------------------------------------------------------------------------
@@ -156,9 +160,25 @@ class Books:
             if row is not None and row["task_id"] in self._of_task:
                 self._of_task[row["task_id"]].add(key)
 
+    def paid_count(self, worker_id: str, *, other_than: str) -> int:
+        """Count a worker's other payouts that were paid, as they stand inside these books."""
+        if worker_id not in self._paid_of:
+            table = tables.payouts.c
+            query = sa.select(table.payout_key).where(
+                table.worker_id == worker_id, table.state == "posted"
+            )
+            found = set(self.connection.execute(query).scalars())
+            ours = (row for row in self._payouts.values() if row and row["worker_id"] == worker_id)
+            self._paid_of[worker_id] = found | {
+                row["payout_key"] for row in ours if row["state"] == "posted"
+            }
+        return len(self._paid_of[worker_id] - {other_than})
+
     def put_payout(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Write a payout's row."""
         made = dict(row) | {"changed_at": self.now}
+        if made["state"] == "posted" and made["worker_id"] in self._paid_of:
+            self._paid_of[made["worker_id"]].add(made["payout_key"])
         self._payouts[made["payout_key"]] = made
         if made["task_id"] in self._of_task:
             self._of_task[made["task_id"]].add(made["payout_key"])
@@ -186,6 +206,13 @@ class Books:
         ).mappings()
         row = found.one_or_none()
         return dict(row) if row else None
+
+    def transfers_of(self, payout_key: str) -> list[dict[str, Any]]:
+        """Return a payout's transfers, made inside these books or before, in their order."""
+        query = sa.select(tables.transfers).where(tables.transfers.c.payout_key == payout_key)
+        before = [dict(row) for row in self.connection.execute(query).mappings()]
+        ours = [row for row in self._made.values() if row["payout_key"] == payout_key]
+        return sorted(before + ours, key=lambda row: row["sequence"])
 
     # --- money -----------------------------------------------------------------------------
 

@@ -8,6 +8,8 @@ import sqlalchemy as sa
 
 from pipeline.review import cases as policy
 from pipeline.stores import ledger_cases as cases
+from pipeline.stores import ledger_holdback as holdback
+from pipeline.stores import ledger_instructions as instructions
 from pipeline.stores import ledger_payouts as payouts
 from pipeline.stores.ledger_books import SYSTEM, Books
 from pipeline.stores.ledger_cases import DEADLINE
@@ -19,8 +21,9 @@ forgotten key paid cannot be paid again by it."""
 
 
 def keep_deadlines(books: Books, limit: int = 200) -> dict[str, int]:
-    """Do what is due: undecided cases, unconfirmed payments, refunds, answers kept long enough."""
+    """Do what is due: cases, unconfirmed payments, refunds, what was kept back, old answers."""
     done = {"released": 0, "lapsed": 0, "escalated": 0, "expired": 0, "refunded": 0}
+    done |= holdback.let_go(books, limit)
     waiting = sa.select(tables.cases).where(
         tables.cases.c.state.in_(("open", "appealed")), tables.cases.c.due_at <= books.now
     )
@@ -33,7 +36,7 @@ def keep_deadlines(books: Books, limit: int = 200) -> dict[str, int]:
     table = tables.transfers.c
     resolved = tables.transfers.alias("resolved")
     stale = (
-        sa.select(table.payout_key)
+        sa.select(table.transfer_id)
         .join_from(
             tables.transfers, resolved, resolved.c.pending_id == table.transfer_id, isouter=True
         )
@@ -41,8 +44,8 @@ def keep_deadlines(books: Books, limit: int = 200) -> dict[str, int]:
         .where(resolved.c.transfer_id.is_(None))
         .limit(limit)
     )
-    for key in books.connection.execute(stale).scalars().all():
-        payouts.finish(books, key, "expired", actor=DEADLINE)
+    for name in books.connection.execute(stale).scalars().all():
+        instructions.finish(books, name, "expired", actor=DEADLINE)
         done["expired"] += 1
     done["refunded"] = _refund_final(books, limit)
     _forget_answers(books)

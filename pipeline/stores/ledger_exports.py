@@ -30,6 +30,7 @@ PAYOUTS: Final[Schema] = {
     "payout_key": _S, "task_id": _S, "worker_id": _S, "publisher_id": _S, "submission_id": _S,
     "revision": _I, "amount_minor": _I, "currency": _S, "attempt": _I, "state": _S,
     "disbursement": _S, "case_id": _S, "case_kind": _S, "case_state": _S, "changed_at": UTC,
+    "kept_minor": _I, "kept_until": UTC,
 }  # fmt: skip
 HOLDS: Final[Schema] = {
     "payout_key": _S, "submission_id": _S, "task_id": _S, "worker_id": _S, "amount_minor": _I,
@@ -159,8 +160,8 @@ def reconcile(database: Database) -> list[str]:
 
     An empty list says: each account's four sums are those of its entries, debits equal credits in
     every currency, nothing guarded is overdrawn, each pending transfer is resolved at most once and
-    by no more than it reserved, no payout was posted twice, and what escrow holds is what payouts
-    say that it holds.
+    by no more than it reserved, no payout was posted twice or paid out beyond what it brought, and what
+    escrow and holdback hold is what payouts say that they hold.
     """
     moved = LEDGER_EXPORTS["transfers"](database, None)
     held = accounts(database, None)
@@ -169,7 +170,8 @@ def reconcile(database: Database) -> list[str]:
         *_accounts_agree(moved, held),
         *_phases_agree(moved),
         *_payouts_agree(moved, paid),
-        *_escrow_agrees(database, held),
+        *_shares_agree(database, held, "escrow"),
+        *_shares_agree(database, held, "holdback"),
     ]
 
 
@@ -249,23 +251,47 @@ def _payouts_agree(moved: pl.DataFrame, paid: pl.DataFrame) -> list[str]:
                 f"payout {row['payout_key']} is {row['state']} and was posted {times} times"
             )
     faults += [f"payout {key} was posted and is not known" for key in sorted(counts)]
-    return faults
+    return faults + _paid_out_beyond(moved)
 
 
-def _escrow_agrees(database: Database, held: pl.DataFrame) -> list[str]:
+def _paid_out_beyond(moved: pl.DataFrame) -> list[str]:
+    """Name the payouts of which more has left than came in."""
+    done = moved.filter(pl.col("phase").is_in(["single", "post"]))
+    left = pl.col("debit_account").str.starts_with("payable:")
+    came = pl.col("credit_account").str.starts_with("payable:")
+    beyond = (
+        done.group_by("payout_key")
+        .agg(
+            pl.col("amount_minor").filter(came).sum().alias("came"),
+            pl.col("amount_minor").filter(left).sum().alias("left"),
+        )
+        .filter(pl.col("left") > pl.col("came"))
+    )
+    return [
+        f"payout {key} brought {came} and {left} were paid out"
+        for key, came, left in beyond.sort("payout_key").iter_rows()
+    ]
+
+
+def _shares_agree(database: Database, held: pl.DataFrame, kind: str) -> list[str]:
+    """Hold what accounts of a kind hold against what the payouts say that lies there."""
     table = tables.payouts.c
+    owner, amount = {
+        "escrow": (table.task_id, table.funded_minor),
+        "holdback": (table.worker_id, table.kept_minor),
+    }[kind]
     query = (
-        sa.select(table.task_id, table.currency, sa.func.sum(table.funded_minor))
-        .where(table.funded_minor != 0)
-        .group_by(table.task_id, table.currency)
+        sa.select(owner, table.currency, sa.func.sum(amount))
+        .where(amount != 0)
+        .group_by(owner, table.currency)
     )
     with database.read() as connection:
-        told = {(task, currency): int(n) for task, currency, n in connection.execute(query)}
+        told = {(who, currency): int(n) for who, currency, n in connection.execute(query)}
     faults = []
-    for row in held.filter(pl.col("kind") == "escrow").iter_rows(named=True):
+    for row in held.filter(pl.col("kind") == kind).iter_rows(named=True):
         lies = row["credits_posted"] - row["debits_posted"]
         wanted = told.pop((row["owner"], row["currency"]), 0)
         if lies != wanted:
             faults.append(f"{row['account_id']} holds {lies}, its payouts say {wanted}")
-    faults += [f"payouts say that escrow of {task} holds {n}" for (task, _), n in told.items()]
+    faults += [f"payouts say that {kind} of {who} holds {n}" for (who, _), n in told.items()]
     return faults

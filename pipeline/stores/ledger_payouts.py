@@ -1,11 +1,10 @@
-"""Payouts on open books: fund, reserve, post, void; disbursements; what the settle stage asked for.
+"""Payouts on open books: fund, reserve, post, void; what the settle stage asked for.
 
 Every function looks at the payout's state under the books' lock before it acts, so an action that was
 planned on older facts, or is carried out twice, does nothing.
 """
 
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -16,9 +15,10 @@ from pipeline.model.money import Action, decision_id
 from pipeline.stores import ledger_opening as opening
 from pipeline.stores.ledger_books import SYSTEM, Books
 from pipeline.stores.ledger_credit import standing_credit
+from pipeline.stores.ledger_holdback import keep_back
+from pipeline.stores.ledger_instructions import disburse
 
 TAKES_A_SLOT: Final = ("waiting", "held", "posted")
-DISBURSE_WITHIN: Final = timedelta(days=7)
 NO_CURRENCY: Final = "XXX"
 
 Step = Callable[[Books, Action, Mapping[str, Any] | None], bool]
@@ -59,8 +59,8 @@ def fresh(books: Books, action: Action, payout: Mapping[str, Any] | None) -> dic
         "payout_key": action.payout_key, "task_id": action.task_id, "worker_id": action.worker_id,
         "publisher_id": action.publisher_id, "attempt": 0, "funded_minor": 0, "state": "new",
         "amount_minor": action.amount_minor, "currency": action.currency, "disbursement": None,
-        "disbursements": 0, "case_id": None, "case_kind": None, "case_state": None,
-        "decided_codes": "[]",
+        "disbursements": 0, "kept_minor": 0, "kept_until": None, "case_id": None,
+        "case_kind": None, "case_state": None, "decided_codes": "[]",
     }  # fmt: skip
     if base["currency"] == NO_CURRENCY:
         base |= {
@@ -93,11 +93,13 @@ def settle_one(
     payout: Mapping[str, Any] | None,
     *,
     amount_minor: int | None = None,
+    bonus_minor: int = 0,
 ) -> None:
     """Pay one payout that may be paid, all of it or a part, and move the credit that goes with it."""
     row = pay(
-        books, fresh(books, action, payout), decision=decision_of(action), amount_minor=amount_minor
-    )
+        books, fresh(books, action, payout), decision=decision_of(action), amount_minor=amount_minor,
+        bonus_minor=bonus_minor,
+    )  # fmt: skip
     if row["case_state"] == "overturned":
         return  # a person decided; credit moved then
     if action.outcome == "review":
@@ -207,11 +209,13 @@ def pay(
     *,
     decision: str,
     amount_minor: int | None = None,
+    bonus_minor: int = 0,
     funder: str | None = None,
 ) -> dict[str, Any]:
     """Post a payout, reserving first where nothing is reserved, and send the instruction to pay out.
 
-    ``amount_minor`` pays a part; what is left goes back to the publisher.
+    ``amount_minor`` pays a part; what is left goes back to the publisher. ``bonus_minor`` is paid on top.
+    A newcomer's share may be kept back of the amount, never of the bonus.
     """
     if payout["state"] == "posted":
         raise LedgerError("transfer.resolved", f"payout {payout['payout_key']} is posted already")
@@ -227,7 +231,10 @@ def pay(
     row["funded_minor"] -= moved
     row["amount_minor"] = moved
     refund(books, row)
-    return disburse(books, row, decision=decision)
+    if bonus_minor:
+        add_bonus(books, row, bonus_minor, why="permit", actor=SYSTEM)
+    row = keep_back(books, row, decision=decision)
+    return disburse(books, row, moved + bonus_minor - row["kept_minor"], decision=decision)
 
 
 def release(books: Books, payout: Mapping[str, Any], *, decision: str) -> dict[str, Any]:
@@ -255,55 +262,6 @@ def refund(books: Books, payout: dict[str, Any]) -> None:
     books.put_payout(payout)
 
 
-def disburse(books: Books, payout: Mapping[str, Any], *, decision: str | None) -> dict[str, Any]:
-    """Reserve the payable money for the payment provider and send the instruction."""
-    row = dict(payout)
-    if row["disbursement"] in ("pending", "posted"):
-        raise LedgerError("transfer.resolved", "the payment is under way or done already")
-    number = row["disbursements"] + 1
-    name = f"disburse:{row['payout_key']}:{number}"
-    expires_at = books.now + DISBURSE_WITHIN
-    books.transfer(
-        name, "disburse", books.account("payable", row["worker_id"], row["currency"]),
-        books.account("paid", row["worker_id"], row["currency"]), row["amount_minor"], pending=True,
-        payout=row, decision_id=decision, expires_at=expires_at,
-    )  # fmt: skip
-    row |= {"disbursement": "pending", "disbursements": number}
-    books.send(
-        "payout.instructed", name,
-        {
-            "settlement_id": name, "submission_id": row["submission_id"],
-            "task_id": row["task_id"], "worker_id": row["worker_id"],
-            "amount_minor": row["amount_minor"], "currency": row["currency"],
-            "decision_id": decision, "expires_at": expires_at.isoformat(),
-        },
-    )  # fmt: skip
-    return books.put_payout(row)
-
-
-def finish(books: Books, payout_key: str, result: str, *, actor: str) -> dict[str, Any]:
-    """Take in what became of a payment: ``posted`` (it arrived), ``voided`` or ``expired``.
-
-    Told twice, the second changes nothing. Raises ``LedgerError``: ``settlement.unknown``,
-    ``settlement.finished`` where it ended otherwise.
-    """
-    row = books.payout(payout_key)
-    if row is None or row["disbursement"] is None:
-        raise LedgerError("settlement.unknown", "there is no such settlement")
-    if row["disbursement"] == result:
-        return row
-    if row["disbursement"] != "pending":
-        raise LedgerError("settlement.finished", f"the settlement is {row['disbursement']} already")
-    name = f"disburse:{payout_key}:{row['disbursements']}"
-    phase = {"posted": "post", "voided": "void", "expired": "expire"}[result]
-    books.resolve(name, phase, payout=row)
-    books.log(actor, f"settlement.{result}", row["submission_id"], {"settlement": name})
-    books.send(
-        f"payout.{result}", name, {"settlement_id": name, "submission_id": row["submission_id"]}
-    )
-    return books.put_payout(dict(row) | {"disbursement": result})
-
-
 def accept(
     books: Books,
     payout: Mapping[str, Any],
@@ -323,20 +281,30 @@ def accept(
 
 
 def bonus(books: Books, payout_key: str, amount_minor: int, *, why: str, actor: str) -> str:
-    """Pay a bonus beside a paid payout; a further bonus is another transfer.
+    """Pay a bonus beside a paid payout; a further bonus is another transfer and another instruction.
 
     Raises ``LedgerError('bonus.unpaid')`` where the payout itself was not paid.
     """
     row = books.payout(payout_key)
     if row is None or row["state"] != "posted" or row["currency"] == NO_CURRENCY:
         raise LedgerError("bonus.unpaid", "a bonus goes to work that was paid")
-    name = f"bonus:{payout_key}:{books.next_sequence()}"
+    name = add_bonus(books, row, amount_minor, why=why, actor=actor)
+    disburse(books, row, amount_minor, decision=None)
+    return name
+
+
+def add_bonus(
+    books: Books, payout: Mapping[str, Any], amount_minor: int, *, why: str, actor: str
+) -> str:
+    """Move a bonus from the publisher to what is payable; the caller instructs it."""
+    name = f"bonus:{payout['payout_key']}:{books.next_sequence()}"
     books.transfer(
-        name, "bonus", books.account("publisher", row["publisher_id"] or "-", row["currency"]),
-        books.account("payable", row["worker_id"], row["currency"]), amount_minor, payout=row,
+        name, "bonus", books.account("publisher", payout["publisher_id"] or "-", payout["currency"]),
+        books.account("payable", payout["worker_id"], payout["currency"]), amount_minor,
+        payout=payout,
     )  # fmt: skip
     books.log(
-        actor, "payout.bonus", row["submission_id"], {"amount_minor": amount_minor, "why": why}
+        actor, "payout.bonus", payout["submission_id"], {"amount_minor": amount_minor, "why": why}
     )
     return name
 

@@ -219,7 +219,8 @@ def test_a_part_and_a_bonus_leave_the_books_whole(gate: Gate) -> None:
         permit = gate.check(submission_id=name, amount_minor=amount).json()["permit"]
         made = gate.settle(permit, submission_id=name, amount_minor=amount)
         assert made.status_code == 201, made.text
-        assert gate.world.paid(name) == amount
+        assert (made.json()["amount_minor"], gate.world.paid(name)) == (amount, amount)
+    assert [i["amount_minor"] for i in gate.world.frame("instructions")] == [60, 140]
     gate.world.judge("s", "approve")
     refused(gate.check(amount_minor=151), 422, "amount.exceeds_bounty")
     refused(gate.check(currency="USD"), 422, "amount.currency")

@@ -41,6 +41,8 @@ from pipeline.stores import (
     ledger_books,
     ledger_cases,
     ledger_clusters,
+    ledger_holdback,
+    ledger_instructions,
     ledger_once,
     ledger_payouts,
     ledger_recall,
@@ -52,8 +54,9 @@ from pipeline.stores.ledger_facts import read_facts
 from tests.contract.test_api_gate import ASK, Gate
 
 MODULES: tuple[ModuleType, ...] = (
-    access, checks, edge, gate, guard, keys, ledger_books, ledger_cases, ledger_clusters, ledger_once,
-    ledger_payouts, ledger_recall, ledger_voices, permit, routes, word,
+    access, checks, edge, gate, guard, keys, ledger_books, ledger_cases, ledger_clusters,
+    ledger_holdback, ledger_instructions, ledger_once, ledger_payouts, ledger_recall, ledger_voices,
+    permit, routes, word,
 )  # fmt: skip
 RETURNS_NO = ("False", "None", "'decline'", "'block_and_review'")
 NO_GUARDS = {
@@ -280,20 +283,30 @@ def a_payout_ends_once(world: World, folder: Path) -> None:
     key, held = world.payout("s")["payout_key"], world.payout("held")["payout_key"]
     refuses(
         "transfer.resolved",
-        run(world, lambda b: ledger_payouts.disburse(b, b.payout(key), decision="d")),
+        run(world, lambda b: ledger_instructions.disburse(b, b.payout(key), 1, decision="d")),
     )
-    refuses("settlement.unknown", lambda: world.ledger.finish(held, "posted", actor="p"))
-    world.ledger.finish(key, "posted", actor="p")
-    refuses("settlement.finished", lambda: world.ledger.finish(key, "voided", actor="p"))
+    refuses(
+        "settlement.unknown", lambda: world.ledger.finish(f"disburse:{held}:1", "posted", actor="p")
+    )
+    world.ledger.finish(f"disburse:{key}:1", "posted", actor="p")
+    refuses(
+        "settlement.finished", lambda: world.ledger.finish(f"disburse:{key}:1", "voided", actor="p")
+    )
     add(world, "back")
     world.settle()
     bounced = world.payout("back")["payout_key"]
-    world.ledger.finish(bounced, "voided", actor="p")
+    world.ledger.finish(f"disburse:{bounced}:1", "voided", actor="p")
     refuses(
         "transfer.resolved",
         run(world, lambda b: ledger_payouts.pay(b, b.payout(bounced), decision="d")),
     )
     refuses("bonus.unpaid", lambda: world.ledger.bonus(held, 5, why="good", actor="ann"))
+    refuses("settlement.unknown", lambda: world.ledger.again(held, actor="ann"))
+    assert world.ledger.again(bounced, actor="ann")["disbursements"] == 2
+    refuses("settlement.nothing_owed", lambda: world.ledger.again(bounced, actor="ann"))
+    world.ledger.finish(f"disburse:{bounced}:1", "voided", actor="p")
+    world.ledger.finish(f"disburse:{bounced}:2", "posted", actor="p")
+    refuses("settlement.nothing_owed", lambda: world.ledger.again(bounced, actor="ann"))
     world.whole()
 
 

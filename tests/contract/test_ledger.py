@@ -20,6 +20,7 @@ from ledger_worlds import World
 from pipeline.model.errors import LedgerError, StoreError
 from pipeline.stages import settle
 from pipeline.stores import ledger_cases as cases
+from pipeline.stores import ledger_instructions as instructions
 from pipeline.stores import ledger_payouts as payouts
 from pipeline.stores.audit import AuditLog, CheckpointFile
 from pipeline.stores.database import Database, open_database
@@ -299,9 +300,11 @@ def test_one_refused_change_does_not_take_the_others_of_its_commit(world: World)
     writer = Writer(world.ledger)
     writer.submit(lambda books: gate.wait(5))
     good = [writer.submit(lambda b, i=i: b.log("x", "noted", str(i), {})) for i in range(5)]
-    bad = writer.submit(lambda b: payouts.finish(b, "p_unknown", "posted", actor="x"))
+    bad = writer.submit(
+        lambda b: instructions.finish(b, "disburse:p_unknown:1", "posted", actor="x")
+    )
     broken = writer.submit(lambda b: b.connection.execute(sa.text("SELECT nothing FROM nowhere")))
-    late = writer.submit(lambda b: payouts.finish(b, key, "posted", actor="x"))
+    late = writer.submit(lambda b: instructions.finish(b, f"disburse:{key}:1", "posted", actor="x"))
     gate.set()
     with pytest.raises(LedgerError):
         bad.result(10)

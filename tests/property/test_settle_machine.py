@@ -38,6 +38,7 @@ from ledger_worlds import World
 from pipeline.model.errors import LedgerError
 from pipeline.model.money import decision_id
 from pipeline.review.gate import answer
+from pipeline.review.holdback import Holdback
 from pipeline.review.permit import Claims, Grant, check_times, issue, read
 from pipeline.stages.settle import restate
 from pipeline.stores import gate
@@ -50,6 +51,9 @@ from pipeline.stores.tables import ledger as tables
 RUNS = int(os.environ.get("BOUNTYGUARD_MACHINE_RUNS", "200"))
 NAMES = tuple(f"s{i}" for i in range(4))
 BOUNTY = 100
+KEPT = 10
+"""Percent of each payout that is kept back for ``KEPT_DAYS``."""
+KEPT_DAYS = 5
 DEAR = 30_000
 """The bounty of the last one's task: so much that no deadline pays it."""
 SLOTS = 2
@@ -86,6 +90,9 @@ class Work:
     codes: frozenset[str] = frozenset()
     state: str | None = None
     amount: int = 0
+    kept: int = 0
+    kept_until: datetime | None = None
+    lost: int = 0
     case: str | None = None
     kind: str | None = None
     judged: frozenset[str] = frozenset()
@@ -139,7 +146,7 @@ class Market(RuleBasedStateMachine):
         shutil.copyfile(template(), folder / "m.db")
         database = open_database(f"sqlite:///{folder / 'm.db'}", migrate=False)
         sa.event.listen(database.engine, "connect", _careless)
-        self.world = World(database)
+        self.world = World(database, holdback=Holdback(KEPT, KEPT_DAYS))
         self.keys = KeyRing(folder / "keys", self.world.clock())
         self.retired: dict[str, datetime] = {}
         self.used: set[str] = set()
@@ -230,7 +237,12 @@ class Market(RuleBasedStateMachine):
 
     def _pay(self, work: Work, amount: int) -> None:
         work.state, work.acted, work.amount = "posted", work.revision, amount
+        self._keep(work, min(amount, work.bounty))
         self._accept_or_look(work)
+
+    def _keep(self, work: Work, base: int) -> None:
+        work.kept = base * KEPT // 100
+        work.kept_until = self.world.clock() + timedelta(days=KEPT_DAYS)
 
     def _accept_or_look(self, work: Work) -> None:
         if work.outcome == "review":
@@ -293,6 +305,7 @@ class Market(RuleBasedStateMachine):
             work.case, work.accepted, work.bad = "overturned", True, False
             if work.state != "posted":
                 work.state, work.amount = "posted", work.bounty
+                self._keep(work, work.bounty)
             return
         work.case, work.accepted, work.bad = "confirmed", False, True
         work.revoked = max(work.revoked, revision)
@@ -332,6 +345,7 @@ class Market(RuleBasedStateMachine):
         rows = {name: self._row(name) for name in NAMES}
         self.world.ledger.keep_deadlines()
         for name, work in self.model.items():
+            self._end_keeping(work, now)
             row = rows[name]
             if row is None or work.case not in ("open", "appealed") or work.due is None:
                 continue
@@ -345,6 +359,15 @@ class Market(RuleBasedStateMachine):
             else:
                 work.judged |= frozenset(payouts.codes_of(member["reason_codes"]))
                 self._decided(work, "system:deadline", "overturn", member["revision"])
+
+    def _end_keeping(self, work: Work, now: datetime) -> None:
+        if work.case == "confirmed" and work.since and work.since + timedelta(days=15) <= now:
+            work.lost += work.kept
+            work.kept = 0
+        elif work.case not in ("open", "appealed", "confirmed") and (
+            work.kept_until and work.kept_until <= now
+        ):
+            work.kept = 0
 
     @rule(n=which, share=st.sampled_from([60, 100, 140]))
     def ask(self, n: int, share: int) -> None:
@@ -451,12 +474,28 @@ class Market(RuleBasedStateMachine):
         if row is None or row["disbursement"] is None:
             return
         done = row["disbursement"] in ("pending", result)
+        name = f"disburse:{row['payout_key']}:{row['disbursements']}"
         try:
-            self.world.ledger.finish(row["payout_key"], result, actor="provider")
+            self.world.ledger.finish(name, result, actor="provider")
         except LedgerError:
             assert not done
             return
         assert done
+
+    @rule(name=names)
+    def instruct_again(self, name: str) -> None:
+        """What came back, or was never confirmed, is instructed once more, and nothing else is."""
+        row = self._row(name)
+        if row is None or row["state"] != "posted":
+            return
+        (account,) = self._rows(tables.accounts, kind="payable", owner=name)
+        left = account["credits_posted"] - account["debits_posted"] - account["debits_pending"]
+        try:
+            self.world.ledger.again(row["payout_key"], actor="ann")
+        except LedgerError as refused:
+            assert (refused.code, left) == ("settlement.nothing_owed", 0)
+            return
+        assert left > 0
 
     def _row(self, name: str) -> dict[str, Any] | None:
         found = self._rows(tables.payouts, worker_id=name)
@@ -482,8 +521,9 @@ class Market(RuleBasedStateMachine):
             assert (row["state"] if row else None) == work.state
             assert (row["case_state"] if row else None) == work.case
             assert held.get(("payable", name), 0) + held.get(("paid", name), 0) == (
-                work.amount if work.state == "posted" else 0
+                work.amount - work.kept - work.lost if work.state == "posted" else 0
             )
+            assert held.get(("holdback", name), 0) == work.kept
 
     @invariant()
     def credit_agrees(self) -> None:

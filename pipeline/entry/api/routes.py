@@ -14,7 +14,7 @@ from pipeline.model.errors import BountyguardError, LedgerError
 from pipeline.model.money import AMOUNT_MAX
 from pipeline.review import permit as permits
 from pipeline.stores import gate
-from pipeline.stores import ledger_payouts as payouts
+from pipeline.stores import ledger_instructions as instructions
 from pipeline.stores import ledger_voices as voices
 from pipeline.stores.ledger_books import Books
 from pipeline.stores.ledger_once import read_statement
@@ -68,13 +68,15 @@ class AppealIn(Body):
 
 
 class Settlement(BaseModel):
-    """A payment: pending, then posted, voided or expired."""
+    """A payment: pending, then posted, voided or expired; and what is kept back of the payout."""
 
     settlement_id: str
     submission_id: str
     amount_minor: int
     currency: str
     status: Literal["pending", "posted", "voided", "expired"]
+    held_back_minor: int = 0
+    held_back_until: str | None = None
 
 
 class Report(BaseModel):
@@ -125,13 +127,18 @@ def _caller(guard: Guard, request: Request, scope: str) -> Any:
     return caller
 
 
-def _settlement(row: Any) -> dict[str, Any]:
+def _settlement(books: Books, settlement_id: str) -> dict[str, Any]:
+    """Show an instruction as the books stand."""
+    row, made = instructions.instructed(books, settlement_id)
+    kept_until = row["kept_until"]
     return {
-        "settlement_id": f"disburse:{row['payout_key']}:{row['disbursements']}",
+        "settlement_id": settlement_id,
         "submission_id": row["submission_id"],
-        "amount_minor": row["amount_minor"],
-        "currency": row["currency"],
-        "status": row["disbursement"] or "posted",
+        "amount_minor": made["amount_minor"],
+        "currency": made["currency"],
+        "status": instructions.status_of(books, settlement_id),
+        "held_back_minor": row["kept_minor"],
+        "held_back_until": kept_until.isoformat() if kept_until else None,
     }
 
 
@@ -158,7 +165,9 @@ def _settlements(made: APIRouter, services: Services, guard: Guard) -> None:
 
         def change(books: Books) -> tuple[int, dict[str, Any]]:
             permits.check_times(claims, books.now)
-            return 201, _settlement(gate.execute(books, claims, actor=caller.key_id))
+            row = gate.execute(books, claims, actor=caller.key_id)
+            newest = f"disburse:{row['payout_key']}:{row['disbursements']}"
+            return 201, _settlement(books, newest)
 
         return await guard.once(request, caller, await request.body(), change)
 
@@ -173,9 +182,9 @@ def _settlements(made: APIRouter, services: Services, guard: Guard) -> None:
         caller = _caller(guard, request, "settlements")
 
         def change(books: Books) -> tuple[int, dict[str, Any]]:
-            row = _own_settlement(books, settlement_id, caller)
-            done = payouts.finish(books, row["payout_key"], body.status, actor=caller.key_id)
-            return 200, _settlement(done)
+            _own(books, settlement_id, caller)
+            instructions.finish(books, settlement_id, body.status, actor=caller.key_id)
+            return 200, _settlement(books, settlement_id)
 
         return await guard.once(request, caller, await request.body(), change)
 
@@ -185,20 +194,19 @@ def _settlements(made: APIRouter, services: Services, guard: Guard) -> None:
     ) -> dict[str, Any]:
         """Show where a payment stands."""
         caller = _caller(guard, request, "settlements")
-        found = await guard.write(lambda books: _own_settlement(books, settlement_id, caller))
-        return _settlement(found)
+
+        def look(books: Books) -> dict[str, Any]:
+            _own(books, settlement_id, caller)
+            return _settlement(books, settlement_id)
+
+        return await guard.write(look)
 
 
-def _own_settlement(books: Books, settlement_id: str, caller: Any) -> dict[str, Any]:
-    """Return the payout of a settlement that is the caller's business and its newest."""
-    kind, _, rest = settlement_id.partition(":")
-    key, _, number = rest.rpartition(":")
-    row = books.payout(key) if kind == "disburse" and "\x00" not in key else None
-    if row is None or str(row["disbursements"]) != number or not caller.may_see(
-        publisher_id=row["publisher_id"], worker_id=row["worker_id"]
-    ):  # fmt: skip
+def _own(books: Books, settlement_id: str, caller: Any) -> None:
+    """See to it that a settlement is the caller's business."""
+    row, _ = instructions.instructed(books, settlement_id)
+    if not caller.may_see(publisher_id=row["publisher_id"], worker_id=row["worker_id"]):
         raise LedgerError("settlement.unknown", "there is no such settlement")
-    return row
 
 
 def _voices(made: APIRouter, services: Services, guard: Guard) -> None:

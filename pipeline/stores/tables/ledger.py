@@ -83,12 +83,20 @@ payouts = sa.Table(
     sa.Column("state", sa.String(8), nullable=False),
     sa.Column("disbursement", sa.String(8)),
     sa.Column("disbursements", sa.Integer, nullable=False),
+    sa.Column("kept_minor", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("kept_until", Instant),
     sa.Column("case_id", sa.String(40)),
     sa.Column("case_kind", sa.String(12)),
     sa.Column("case_state", sa.String(12)),
     sa.Column("decided_codes", sa.Text, nullable=False),
     sa.Column("changed_at", Instant, nullable=False),
-)
+    sa.Index(
+        None, "kept_until", sqlite_where=sa.text("kept_until IS NOT NULL"),
+        postgresql_where=sa.text("kept_until IS NOT NULL"),
+    ),
+)  # fmt: skip
+"""``disbursement`` is the state of the newest instruction, the ``disbursements``-th; ``kept_minor`` is
+what holdback keeps of ``amount_minor`` until ``kept_until``."""
 
 payout_members = sa.Table(
     "payout_members",
