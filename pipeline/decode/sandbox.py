@@ -8,22 +8,26 @@ from typing import Final
 _PR_SET_DUMPABLE: Final = 4
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _CLONE_NEWNET: Final = 0x40000000
+_CLONE_NEWUSER: Final = 0x10000000
 _OPEN_FILES_MAX: Final = 64
 
 
 def enter(address_space_extra: int) -> None:
     """Give up memory beyond the limit, writing files, core dumps, privileges and the network.
 
-    Memory is bounded everywhere; an own, empty network namespace needs a privilege and is taken
-    where it is granted. The child imports nothing that talks to a network in any case.
+    Memory is bounded everywhere; an own, empty network namespace needs a privilege, or a user
+    namespace of its own, and is taken where either is granted. The child imports nothing that talks to a
+    network in any case.
     """
     _lower(resource.RLIMIT_AS, _address_space_now() + address_space_extra)
     _lower(resource.RLIMIT_FSIZE, 0)
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, _OPEN_FILES_MAX)
     libc = ctypes.CDLL(None, use_errno=True)
+    unshare = getattr(libc, "unshare", None)
+    if unshare is not None and unshare(_CLONE_NEWNET) != 0:
+        unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
     for name, arguments in (
-        ("unshare", (_CLONE_NEWNET,)),
         ("prctl", (_PR_SET_DUMPABLE, 0, 0, 0, 0)),
         ("prctl", (_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)),
     ):
