@@ -15,7 +15,6 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / p) for p in ("", "tests")]
 from console_worlds import ROOT, Site, opened_site  # noqa: E402
-
 from pipeline.line import run_line  # noqa: E402
 from pipeline.stores.tables import ledger as tables  # noqa: E402
 

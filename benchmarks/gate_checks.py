@@ -23,11 +23,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import structlog  # noqa: E402
-from ledger_worlds import START, World, api  # noqa: E402
 from starlette.requests import Request  # noqa: E402
 from starlette.responses import Response  # noqa: E402
 from starlette.routing import Route  # noqa: E402
 
+from ledger_worlds import START, World, api  # noqa: E402
 from pipeline.entry.api.checks import _encode  # noqa: E402
 from pipeline.stores.access import SCOPES  # noqa: E402
 from pipeline.stores.database import open_database  # noqa: E402

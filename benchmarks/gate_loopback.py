@@ -35,8 +35,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 import sqlalchemy as sa  # noqa: E402
 import uvloop  # noqa: E402
 from gate_checks import fill  # noqa: E402
-from ledger_worlds import World  # noqa: E402
 
+from ledger_worlds import World  # noqa: E402
 from pipeline.stores.access import SCOPES, Access  # noqa: E402
 from pipeline.stores.database import open_database  # noqa: E402
 

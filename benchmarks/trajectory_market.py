@@ -19,14 +19,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from detectors.checks import MemoryPast, World
+from detectors.checks import Blind, MemoryPast, World
 from detectors.checks.memory import MemoryBlobs
 from detectors.trajectory import calibration, detector, model, self_train
 from detectors.trajectory.automation import ALPHA, SHARE_MODEL
 from detectors.trajectory.sessions import observe
 from pipeline.model import frames
-from pipeline.model.errors import ContentError
-from pipeline.ports import Document, Picture, Probe
 
 SHARED = Path(os.environ.get("BOUNTYGUARD_SHARED", Path(__file__).parents[2] / "shared"))
 KINDS = {
@@ -34,17 +32,6 @@ KINDS = {
     "mocked": "location_mocked", "off_site": "off_site", "pasted": "pasted", "too_fast": "too_fast",
 }  # fmt: skip
 LOOK_ALIKES = ("touch_few_moves", "keyboard_only", "fast_simple", "legit_paste", "office_nat")
-
-
-class NoDecoder:
-    def probe(self, data: bytes, claim: str | None = None) -> Probe:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def document(self, data: bytes, media_type: str) -> Document:
-        raise ContentError("blob.unreadable", "not read here")
 
 
 def rows(path: Path) -> Iterator[dict[str, Any]]:
@@ -107,7 +94,7 @@ def load(folder: Path) -> World:
         workers=frames.conform(workers, frames.WORKERS),
         events=frames.conform(events, frames.EVENTS),
         blobs=MemoryBlobs(),
-        decoder=NoDecoder(),
+        decoder=Blind(),
         assets={},
     )
 

@@ -13,8 +13,8 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from ledger_worlds import World, api
 
+from ledger_worlds import World, api
 from pipeline.bootstrap import House, open_house
 from pipeline.entry.console import Console, mount
 from pipeline.settings import load_settings

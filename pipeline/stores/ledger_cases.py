@@ -177,12 +177,18 @@ def _has_credit(books: Books, row: Mapping[str, Any]) -> bool:
 
 
 def _undo_credit(books: Books, member: Mapping[str, Any], verdict: policy.Verdict) -> None:
-    """Reverse what an earlier verdict, or acceptance that turns out to be fraud, posted for this work."""
-    ours: tuple[str, ...] = (f"fraud:{member['case_id']}:{member['payout_key']}:",
-            f"refuse:{member['case_id']}:{member['payout_key']}:")  # fmt: skip
+    """Reverse what an earlier verdict, or acceptance that turns out to be fraud, posted for this work.
+
+    Of one payout the newest verdict stands alone, whatever number of cases it came to: nobody is punished
+    twice for one piece of work.
+    """
+    key = member["payout_key"]
+    before = credits.standing_credit(books, member["worker_id"], ("fraud:", "refuse:"))
+    entries = [e for e in before if e["entry_id"].split(":")[2] == key]
     if verdict != "overturn":
-        ours += (f"accept:{member['payout_key']}:", f"bonus:{member['payout_key']}:")
-    for entry in credits.standing_credit(books, member["worker_id"], ours):
+        good = (f"accept:{key}:", f"bonus:{key}:")
+        entries += credits.standing_credit(books, member["worker_id"], good)
+    for entry in entries:
         credits.take_back(books, entry, str(member["case_id"]))
 
 

@@ -6,16 +6,13 @@ Drives the Chromium that the system has; ``BOUNTYGUARD_BROWSER`` names another.
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect, sync_playwright
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from console_worlds import demo_home, demo_made, opened_site
-
 from pipeline.stores.audit import AuditLog
 from tests.e2e.test_serve import served
 

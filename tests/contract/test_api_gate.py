@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +11,7 @@ import httpx
 import orjson
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import Client, World, api
-
 from pipeline.entry.api import Limits
 from pipeline.stores.access import SCOPES
 from pipeline.stores.audit import AuditLog

@@ -1,17 +1,13 @@
 """The API against its own OpenAPI 3.1 description: schemathesis asks everything, in this process."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from ledger_worlds import World, api
 from schemathesis.specs.openapi.checks import ignored_auth, positive_data_acceptance
 
+from ledger_worlds import World, api
 from pipeline.model.errors import UsageError
 from pipeline.stores.access import SCOPES
 from pipeline.stores.database import open_database

@@ -1,15 +1,11 @@
 """One group, one case: a verdict on the group reaches every member's payout, and so does its reversal."""
 
 import json
-import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import World
-
 from pipeline.model.errors import LedgerError
 from pipeline.stores.ledger_clusters import decide_cluster, members_of_cluster
 

@@ -4,7 +4,6 @@ import html
 import io
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from console_worlds import STANDS, TOKEN, Site, Visitor, demo_home, demo_made, opened_site
-
 from pipeline.entry.console import doors, plates, telling, words
 from pipeline.entry.console.app import HEADERS
 from pipeline.entry.pictures import drawn

@@ -25,9 +25,7 @@ import orjson
 import pytest
 import sqlalchemy as sa
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import World
-
 from pipeline.entry.api import Limits, checks, edge, guard, routes
 from pipeline.model.errors import BountyguardError
 from pipeline.model.money import Plan

@@ -1,16 +1,12 @@
 """A newcomer's payouts with a holdback, on both databases: kept, let go, or given back."""
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import World
-
 from pipeline.review.holdback import Holdback
 from pipeline.stores.database import Database
 

@@ -14,9 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import World
-
 from pipeline.model.errors import LedgerError, StoreError
 from pipeline.stages import settle
 from pipeline.stores import ledger_cases as cases
@@ -139,6 +137,22 @@ def test_a_paid_one_is_never_flipped_by_a_later_finding(world: World) -> None:
     world.judge("s", "decline", 4, codes=["image.near_duplicate"])
     assert world.settle() == {"late": 1}
     world.whole()
+
+
+def test_two_cases_about_one_payout_punish_once(world: World) -> None:
+    world.submit("s")
+    world.judge("s", "review")
+    assert world.settle() == {"post": 1}
+    world.ledger.decide(world.case("s"), "confirm", person="ann", reason="a copy")
+    world.judge("s", "block_and_review", 2)
+    assert world.settle() == {"late": 1}
+    world.ledger.decide(world.case("s"), "confirm", person="ann", reason="the same bytes too")
+    kinds = [e["kind"] for e in world.frame("credit")]
+    assert (kinds.count("confirmed_fraud"), kinds.count("reversal")) == (2, 1)
+    assert world.ledger.standing(["w"])["confirmed"].to_list() == [1]
+    world.ledger.appeal(world.case("s"), worker_id="w", text="it is mine")
+    world.ledger.decide(world.case("s"), "overturn", person="bob", reason="it is")
+    assert world.ledger.standing(["w"])["confirmed"].to_list() == [0]
 
 
 def test_a_hold_that_the_newest_evaluation_does_not_support_is_withdrawn(world: World) -> None:

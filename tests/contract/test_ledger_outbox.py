@@ -1,15 +1,11 @@
 """Webhooks on both databases: signed as the standard's library checks, retried, listed when they fail."""
 
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import World
-
 from pipeline.model.errors import UsageError
 from pipeline.stores.database import Database
 from pipeline.stores.outbox import WAITS, Courier

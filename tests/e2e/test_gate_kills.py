@@ -19,13 +19,12 @@ from typing import Any
 import httpx
 import pytest
 
+from ledger_worlds import World
 from pipeline.stores.access import SCOPES, Access
 from pipeline.stores.audit import AuditLog
 from pipeline.stores.database import open_database
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests"))
-from ledger_worlds import World  # noqa: E402
 
 KILLS = int(os.environ.get("BOUNTYGUARD_GATE_KILLS", "5"))
 SEED = int(os.environ.get("BOUNTYGUARD_GATE_SEED", "5"))

@@ -2,7 +2,6 @@
 
 import asyncio
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,9 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import World, api
-
 from pipeline.entry.api import Limits
 from pipeline.entry.api.serving import BoundedProtocol, server
 from pipeline.stores.access import SCOPES

@@ -2,7 +2,6 @@
 
 import io
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +10,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from ledger_worlds import Client
-
 from detectors.watermark.examples import branded, texture
+from ledger_worlds import Client
 from pipeline.bootstrap import House, open_house
 from pipeline.entry.api import Services, create_app
 from pipeline.entry.cli import app

@@ -9,7 +9,6 @@ late, twice, after a finding, after a rotation of keys, or changed by somebody.
 import base64
 import os
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,9 +31,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import World
-
 from pipeline.model.errors import LedgerError
 from pipeline.model.money import decision_id
 from pipeline.review.gate import answer

@@ -12,25 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detectors.checks import world_of
+from detectors.checks import Blind, world_of
 from detectors.checks.conformance import check_order_free, find
 from detectors.trajectory import detector, examples, picture
 from pipeline.model import frames
-from pipeline.model.errors import ContentError
-from pipeline.ports import Document, Example, Picture, Probe
-
-
-class NoDecoder:
-    """Looks into nothing."""
-
-    def probe(self, data: bytes, claim: str | None = None) -> Probe:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def document(self, data: bytes, media_type: str) -> Document:
-        raise ContentError("blob.unreadable", "not read here")
+from pipeline.ports import Example
 
 
 def judge(events: list[dict[str, Any]]) -> set[str]:
@@ -41,7 +27,7 @@ def judge(events: list[dict[str, Any]]) -> set[str]:
             {"submission_id": "a", "session_id": "x", "worker_id": "w"} | e for e in events
         ),
     )
-    world = world_of(one, NoDecoder())
+    world = world_of(one, Blind())
     picture(world.batch().events, world.batch().events, title="<a>", pairs=[(0, 0)])
     return set(find(detector, world).signals["reason_code"])
 
@@ -101,7 +87,7 @@ def test_a_session_of_very_many_events(gap: float) -> None:
     }  # fmt: skip
     world = replace(
         world_of(
-            Example(title="", submissions=({"submission_id": "a", "session_id": "x"},)), NoDecoder()
+            Example(title="", submissions=({"submission_id": "a", "session_id": "x"},)), Blind()
         ),
         events=frames.conform(pl.DataFrame(columns), frames.EVENTS),
     )
@@ -155,7 +141,7 @@ def test_order_of_arrival_changes_no_finding_among_replays_of_replays() -> None:
         hand = 1 if i in (0, 2, 4) else 10 + i
         events += examples.moves(sid, at, seed=hand, scale=1.0 + 0.01 * i, shake=0.4 * (i > 0))
     world = world_of(
-        Example(title="", submissions=tuple(submissions), events=tuple(events)), NoDecoder()
+        Example(title="", submissions=tuple(submissions), events=tuple(events)), Blind()
     )
     found = find(detector, world).signals
     assert set(found["submission_id"]) == {"s2", "s4"}

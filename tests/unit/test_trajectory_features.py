@@ -10,29 +10,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from detectors.checks import world_of
+from detectors.checks import Blind, world_of
 from detectors.kit import strokes
 from detectors.trajectory import sessions, work
 from detectors.trajectory.sessions import SESSION_FEATURES
 from pipeline.model import frames
-from pipeline.model.errors import ContentError
-from pipeline.ports import Document, Example, Picture, Probe
+from pipeline.ports import Example
 
 LATER = datetime.fromtimestamp(1e9 + 60, UTC)
 DOCS = Path(__file__).parents[2] / "docs" / "trajectory.md"
-
-
-class NoDecoder:
-    """Looks into nothing."""
-
-    def probe(self, data: bytes, claim: str | None = None) -> Probe:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def document(self, data: bytes, media_type: str) -> Document:
-        raise ContentError("blob.unreadable", "not read here")
 
 
 def session(count: int, seed: int) -> strokes.Strokes:
@@ -123,7 +109,7 @@ def test_every_feature_of_the_dictionary_is_measured() -> None:
                 )
             ),
         ),
-        NoDecoder(),
+        Blind(),
     )
     batch = world.batch()
     seen = sessions.observe(batch.submissions, batch.tasks, batch.events).table

@@ -11,27 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from detectors.checks import World, world_of
+from detectors.checks import Blind, World, world_of
 from detectors.checks.conformance import find
 from detectors.trajectory import calibration, detector, examples, model, training, withdraw
 from detectors.trajectory.calibration import Calibration
-from pipeline.model.errors import ContentError
-from pipeline.ports import Document, Example, Picture, Probe
+from pipeline.ports import Example
 
 WORKERS = 120
-
-
-class NoDecoder:
-    """Looks into nothing."""
-
-    def probe(self, data: bytes, claim: str | None = None) -> Probe:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def document(self, data: bytes, media_type: str) -> Document:
-        raise ContentError("blob.unreadable", "not read here")
 
 
 @cache
@@ -47,7 +33,7 @@ def platform() -> World:
         submissions.append(examples.sent(sid, at, worker_id=f"wb{i}"))
         events += examples.ruled(sid, at)
     return world_of(
-        Example(title="", submissions=tuple(submissions), events=tuple(events)), NoDecoder()
+        Example(title="", submissions=tuple(submissions), events=tuple(events)), Blind()
     )
 
 
@@ -104,7 +90,7 @@ def newcomers(workers: int, scripts: int) -> World:
         script = i >= workers - scripts
         events += examples.ruled(sid, at) if script else examples.moves(sid, at, seed=seed)
     return world_of(
-        Example(title="", submissions=tuple(submissions), events=tuple(events)), NoDecoder()
+        Example(title="", submissions=tuple(submissions), events=tuple(events)), Blind()
     )
 
 
@@ -150,7 +136,7 @@ def test_clicks_without_moves_are_held_against_nobody_where_nobody_s_moves_are_l
             }
             for k in range(4)
         ]  # fmt: skip
-    world = world_of(Example(title="", submissions=tuple(rows), events=tuple(events)), NoDecoder())
+    world = world_of(Example(title="", submissions=tuple(rows), events=tuple(events)), Blind())
     left = withdraw(
         {**assets(), calibration.ASSET: calibration.dump(clicking)},
         world.submissions, world.tasks, world.batch().events,
@@ -253,7 +239,7 @@ def test_a_hasty_minority_hardly_moves_the_bar() -> None:
             }
             for i, s in enumerate(seconds)
         ]  # fmt: skip
-        world = world_of(Example(title="", submissions=tuple(rows)), NoDecoder())
+        world = world_of(Example(title="", submissions=tuple(rows)), Blind())
         return calibration.haste_cells(world.submissions, world.tasks)["c"].bar_s
 
     assert 5.0 < bar(honest) < 20.0

@@ -9,27 +9,13 @@ from xml.etree import ElementTree
 
 import polars as pl
 
-from detectors.checks import World, world_of
+from detectors.checks import Blind, World, world_of
 from detectors.checks.conformance import find
 from detectors.trajectory import detector, drawing, examples, picture
 from pipeline.entry.pictures import draw
-from pipeline.model.errors import ContentError
-from pipeline.ports import Document, Example, Picture, Probe
+from pipeline.ports import Example
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-class NoDecoder:
-    """Looks into nothing."""
-
-    def probe(self, data: bytes, claim: str | None = None) -> Probe:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
-        raise ContentError("blob.unreadable", "not read here")
-
-    def document(self, data: bytes, media_type: str) -> Document:
-        raise ContentError("blob.unreadable", "not read here")
 
 
 class Known:
@@ -57,7 +43,7 @@ def replayed() -> World:
                 *examples.moves("<later>", later, seed=1, scale=1.05, shake=0.5),
             ),
         ),
-        NoDecoder(),
+        Blind(),
     )
 
 
