@@ -320,8 +320,13 @@ class Past(Protocol):
         """Return the stored rows of that kind for those submissions: a FINGERPRINTS frame."""
         ...
 
-    def submissions(self, submission_ids: Sequence[str]) -> pl.DataFrame:
-        """Return those submissions, in order of submission: a SUBMISSIONS frame."""
+    def submissions(
+        self, submission_ids: Sequence[str], *, columns: Sequence[str] = ()
+    ) -> pl.DataFrame:
+        """Return those submissions, in order of submission: a SUBMISSIONS frame.
+
+        ``columns`` are those wanted, all without it: who leaves the texts out reads a fraction.
+        """
         ...
 
     def contents(self, submission_ids: Sequence[str]) -> pl.DataFrame:
@@ -351,8 +356,12 @@ class Past(Protocol):
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 10_000,
+        columns: Sequence[str] = (),
     ) -> pl.DataFrame:
-        """Return the submissions by those workers in [since, until), at most ``limit`` a worker."""
+        """Return the submissions by those workers in [since, until), at most ``limit`` a worker.
+
+        ``columns`` are those wanted, all without it.
+        """
         ...
 
     def window(

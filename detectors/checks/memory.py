@@ -159,9 +159,12 @@ class MemoryPast:
             pl.col("kind") == kind, pl.col("submission_id").is_in(list(submission_ids))
         ).sort("submission_id", "content_index")
 
-    def submissions(self, submission_ids: Sequence[str]) -> pl.DataFrame:
+    def submissions(
+        self, submission_ids: Sequence[str], *, columns: Sequence[str] = ()
+    ) -> pl.DataFrame:
         """Return those submissions, in order of submission."""
-        return self._ordered(pl.col("submission_id").is_in(list(submission_ids)))
+        found = self._ordered(pl.col("submission_id").is_in(list(submission_ids)))
+        return found.select(columns or found.columns)
 
     def _ordered(self, *where: pl.Expr) -> pl.DataFrame:
         return self._world.submissions.filter(*where).sort("submitted_at", "submission_id")
@@ -198,10 +201,12 @@ class MemoryPast:
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 10_000,
+        columns: Sequence[str] = (),
     ) -> pl.DataFrame:
         """Return the submissions by those workers."""
         mine = self._ordered(pl.col("worker_id").is_in(list(worker_ids)), *_within(since, until))
-        return mine.filter(pl.int_range(pl.len()).over("worker_id") < limit)
+        kept = mine.filter(pl.int_range(pl.len()).over("worker_id") < limit)
+        return kept.select(columns or kept.columns)
 
     def window(
         self,

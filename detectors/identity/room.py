@@ -11,7 +11,6 @@ from detectors.identity.belief import STRENGTH_MIN, Use
 from detectors.identity.hand import Likeness
 from detectors.identity.ring import Copy, Ring, Shared, rings_of
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
-from pipeline.model import frames
 from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past
 
 DEVICE: Final = "identity.device"
@@ -93,8 +92,9 @@ class IdentityDetector:
 
     def touched(self, batch: Batch, past: Past) -> frozenset[str]:
         """Name the submissions of every account in the clusters that this batch belongs to."""
-        known = self._reach(batch, past, df_max=DF_MAX + len(batch))
-        return frozenset(known["submission_id"]) - frozenset(batch.ids)
+        sharing = self._sharing(batch, past, df_max=DF_MAX + len(batch))
+        theirs = past.of_worker(sorted(sharing), columns=("submission_id",))
+        return frozenset(theirs["submission_id"]) - frozenset(batch.ids)
 
     def detect(self, batch: Batch, past: Past) -> Findings:
         """Weigh every shared key of the batch's accounts; accuse whoever was not the first there."""
@@ -182,28 +182,33 @@ class IdentityDetector:
         )
 
     def _reach(self, batch: Batch, past: Past, *, df_max: int) -> pl.DataFrame:
-        """All submissions of all accounts joined to the batch through devices and payouts.
+        """All work of all accounts joined to the batch: SUBMISSIONS beside the worker's columns."""
+        sharing = self._sharing(batch, past, df_max=df_max)
+        return self._with_worker(past.of_worker(sorted(sharing)), past)
 
-        SUBMISSIONS columns beside those of the worker. Only batches with a key that somebody else
-        shares reach anything: the frame is empty for a batch of loners.
+    def _sharing(self, batch: Batch, past: Past, *, df_max: int) -> set[str]:
+        """Name the accounts joined to the batch through devices and payouts, hop by hop.
+
+        An account that shares no key with another one of these is left out: nothing is said of it.
         """
         keyed = self._keyed(batch)
-        found = frames.empty(frames.SUBMISSIONS)
+        found = [keyed.clear()]
         seen: set[str] = set()
         workers: set[str] = set()
         for _ in range(HOPS_MAX):
-            ids = self._sharers(keyed, past, df_max)
-            if set(ids) <= seen:
+            reached = set(self._sharers(keyed, past, df_max)) - seen
+            if not reached:
                 break
-            seen |= set(ids)
-            reached = past.submissions(sorted(seen))
-            workers = set(reached["worker_id"])
-            found = past.of_worker(sorted(workers)).unique("submission_id")
-            seen |= set(found["submission_id"])
-            keyed = self._with_worker(found, past)
-        if len(workers) < 2:
-            return found.clear()
-        return self._with_worker(found, past).sort("submitted_at", "submission_id")
+            who = past.submissions(sorted(reached), columns=("worker_id",))
+            fresh = set(who["worker_id"]) - workers
+            theirs = past.of_worker(
+                sorted(fresh), columns=("submission_id", "worker_id", "device_id")
+            )
+            keyed = _with_payout(theirs, past)
+            found.append(keyed)
+            workers |= fresh
+            seen |= reached | set(theirs["submission_id"])
+        return _sharing(pl.concat(found))
 
     @staticmethod
     def _with_worker(found: pl.DataFrame, past: Past) -> pl.DataFrame:
@@ -229,3 +234,19 @@ class IdentityDetector:
     def examples(self) -> Iterable[Example]:
         """Rings by device, payout and hand; a family, a public machine, an office."""
         yield from examples.examples()
+
+
+def _with_payout(rows: pl.DataFrame, past: Past) -> pl.DataFrame:
+    paid = past.workers(rows["worker_id"].unique().sort().to_list())
+    about = paid.select("worker_id", "payout_account_hash")
+    return rows.join(about, on="worker_id", how="left", maintain_order="left")
+
+
+def _sharing(keyed: pl.DataFrame) -> set[str]:
+    """Name the accounts that have a device or a payout account in common with another one of these."""
+    sharing: set[str] = set()
+    for column in ("device_id", "payout_account_hash"):
+        used = keyed.filter(pl.col(column).is_not_null(), pl.col(column) != "")
+        pairs = used.select("worker_id", column).unique()
+        sharing |= set(pairs.filter(pl.len().over(column) > 1)["worker_id"])
+    return sharing

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import polars as pl
 
@@ -11,6 +11,7 @@ from pipeline.ports import Past
 
 Rank: TypeAlias = tuple[datetime, str]
 """Place in the order of submission: (submitted_at, submission_id)."""
+COLUMNS: Final = ("submission_id", "worker_id", "task_id", "submitted_at", "supersedes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,7 @@ class Order:
         known: dict[str, Submitter] = {}
         ask = sorted(set(submission_ids))
         while ask:
-            for s in submitters(past.submissions(ask)):
+            for s in submitters(past.submissions(ask, columns=COLUMNS)):
                 known[s.submission_id] = s
             named = {s.supersedes for s in known.values() if s.supersedes} - known.keys()
             ask = sorted(named - set(ask))
@@ -81,5 +82,4 @@ class Order:
 
 def submitters(submissions: pl.DataFrame) -> list[Submitter]:
     """Read the submitters out of a SUBMISSIONS frame."""
-    columns = ["submission_id", "worker_id", "task_id", "submitted_at", "supersedes"]
-    return [Submitter(**row) for row in submissions.select(columns).iter_rows(named=True)]
+    return [Submitter(**row) for row in submissions.select(COLUMNS).iter_rows(named=True)]

@@ -74,8 +74,8 @@ def nominate(
     )
     near = postings(past, BAND, banded["key"])
     ids = pl.concat([f["submission_id"] for f in (found, alike, near)]).unique().to_list()
-    who = past.submissions(ids).select(
-        "submission_id", pl.col("worker_id").alias("by"), pl.col("submitted_at").alias("at")
+    who = past.submissions(ids, columns=("submission_id", "worker_id", "submitted_at")).rename(
+        {"worker_id": "by", "submitted_at": "at"}
     )
     shared = _earlier(keyed, _earliest(found, who), asked)
     hits, stock = _weigh(shared, keyed, muted, asked, past, len(picks.keys))

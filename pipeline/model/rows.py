@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -173,11 +174,10 @@ KEYS = {"tasks": "task_id", "workers": "worker_id", "submissions": "submission_i
 def _convert(given: object, kind: type[Row], *, lax: bool) -> tuple[Row, dict[str, Any]]:
     if not isinstance(given, Mapping):
         raise RowError("row.wrong_type", f"a row is an object, not {type(given).__name__}")
-    required = [f.name for f in msgspec.structs.fields(kind) if f.required]
+    fields, required = _fields_of(kind)
     for name in required:
         if given.get(name) is None:
             raise RowError("row.missing_field", f"{name} is absent")
-    fields = {f.name for f in msgspec.structs.fields(kind)}
     known = {k: _plain(v) for k, v in given.items() if k in fields}
     extra = {str(k): _plain(v) for k, v in given.items() if k not in fields}
     try:
@@ -186,6 +186,13 @@ def _convert(given: object, kind: type[Row], *, lax: bool) -> tuple[Row, dict[st
         raise _explained(error) from error
     _no_nul(row)
     return row, extra
+
+
+@cache
+def _fields_of(kind: type[msgspec.Struct]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Name the fields of a row, and those of them that are required, in their order."""
+    fields = msgspec.structs.fields(kind)
+    return frozenset(f.name for f in fields), tuple(f.name for f in fields if f.required)
 
 
 def _plain(value: object) -> object:

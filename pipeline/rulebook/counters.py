@@ -51,49 +51,71 @@ def count(
     unknown. Columns follow ``counters``, rows ``submission_ids``.
     """
     frames.check(history, HISTORY, "counters: history")
-    ordered = history.unique("submission_id", keep="first").sort("submitted_at", "submission_id")
     asked = pl.DataFrame(
         {"submission_id": list(submission_ids)}, schema={"submission_id": pl.String}
     )
+    own = history.join(asked, on="submission_id", how="semi")
+    ordered = {by: _of_keys(history, own, _KEY[by]) for by in {c.by for c in counters}}
     result = asked
     for counter in counters:
-        made = _of(ordered, counter).rename({"value": counter.name})
+        rows = ordered[counter.by]
+        made = rows.select("submission_id", pl.Series(counter.name, _windowed(rows, counter)))
         result = result.join(made, on="submission_id", how="left", maintain_order="left")
     return result
 
 
-def _of(ordered: pl.DataFrame, counter: Counter) -> pl.DataFrame:
-    key = _KEY[counter.by]
-    keyed = ordered.drop_nulls(key)
-    parts: list[pl.DataFrame] = []
-    for group in keyed.partition_by(key, maintain_order=True):
-        values = _windowed(group, counter)
-        parts.append(pl.DataFrame({"submission_id": group["submission_id"], "value": values}))
-    if not parts:
-        return pl.DataFrame(schema={"submission_id": pl.String, "value": pl.Int64})
-    return pl.concat(parts)
+def _of_keys(history: pl.DataFrame, own: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Return the rows that share a key with ``own``, by ``group`` (a number a key), in order of time."""
+    groups = own.select(key).drop_nulls().unique().sort(key).with_row_index("group")
+    return (
+        history.join(groups, on=key)
+        .unique("submission_id", keep="first")
+        .sort("group", "submitted_at", "submission_id")
+    )
 
 
-def _windowed(group: pl.DataFrame, counter: Counter) -> npt.NDArray[np.int64]:
-    at = group["submitted_at"].cast(pl.Int64).to_numpy()
-    width = counter.window_s * 1_000_000
+def _windowed(rows: pl.DataFrame, counter: Counter) -> npt.NDArray[np.int64]:
+    """Count for each row; every window ends at its row and lies within the row's group."""
+    group = rows["group"].to_numpy().astype(np.int64)
+    at = rows["submitted_at"].cast(pl.Int64).to_numpy()
+    since = at - counter.window_s * 1_000_000
     if instant := _INSTANT.get(counter.of):
-        events = np.sort(group[instant].drop_nulls().cast(pl.Int64).to_numpy())
-        up_to = np.searchsorted(events, at, side="right")
-        counts: npt.NDArray[np.int64] = up_to - np.searchsorted(events, at - width, side="right")
+        marks = rows.select("group", instant).drop_nulls(instant).sort("group", instant)
+        of = marks["group"].to_numpy().astype(np.int64)
+        when = marks[instant].cast(pl.Int64).to_numpy()
+        counts: npt.NDArray[np.int64] = _up_to(of, when, group, at) - _up_to(of, when, group, since)
         return counts
-    first = np.searchsorted(at, at - width, side="right")
+    first = _up_to(group, at, group, since)
     here = np.arange(at.size)
     if counter.of == "submissions":
         return np.asarray(here - first + 1, np.int64)
     if counter.of == "amount_minor":
-        sums = np.concatenate([[0], group["amount_minor"].fill_null(0).to_numpy().cumsum()])
+        sums = np.concatenate([[0], rows["amount_minor"].fill_null(0).to_numpy().cumsum()])
         return np.asarray(sums[here + 1] - sums[first], np.int64)
-    return _distinct(group["worker_id"].to_list(), first)
+    return _distinct(rows["worker_id"].to_list(), first)
+
+
+def _up_to(
+    groups: npt.NDArray[np.int64], times: npt.NDArray[np.int64],
+    asked: npt.NDArray[np.int64], until: npt.NDArray[np.int64],
+) -> npt.NDArray[np.int64]:  # fmt: skip
+    """Count rows of earlier groups, and those of the asked group that are not after ``until``.
+
+    ``groups`` and ``times`` are sorted together. Times are taken by their rank, so that a group and a
+    time fit one integer.
+    """
+    known = np.unique(times)
+    width = known.size + 1
+    rows = groups * width + np.searchsorted(known, times, side="left")
+    wanted = asked * width + np.searchsorted(known, until, side="right")
+    return np.asarray(np.searchsorted(rows, wanted, side="left"), np.int64)
 
 
 def _distinct(workers: list[str], first: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Count the different workers in each window by moving both of its ends forward once."""
+    """Count the different workers in each window by moving both of its ends forward once.
+
+    Where a group ends, the next one's first window begins behind all of it.
+    """
     inside: dict[str, int] = {}
     found = np.zeros(len(workers), np.int64)
     left = 0

@@ -25,7 +25,10 @@ def fetch(
     )
     rows = connection.execute(narrowed).all()
     flat = {name: _storage(dtype) for name, dtype in schema.items()}
-    frame = pl.DataFrame([tuple(r) for r in rows], schema=flat, orient="row")
+    columns = zip(*rows, strict=True) if rows else ((),) * len(flat)
+    frame = pl.DataFrame(
+        [pl.Series(n, c, dtype=t) for (n, t), c in zip(flat.items(), columns, strict=True)]
+    )
     return frame.with_columns(
         (pl.col(n).str.json_decode(dtype) if isinstance(dtype, pl.List) else pl.col(n).cast(dtype))
         for n, dtype in schema.items()

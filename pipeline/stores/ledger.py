@@ -4,7 +4,7 @@ Many small changes may share one commit: ``run_all`` takes them one after the ot
 transaction, each behind its own savepoint, because what costs is the disk's acknowledgement.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -296,10 +296,16 @@ class Ledger:
 def _carry_out(books: Books, actions: Sequence[Action]) -> list[str]:
     books.load_members([a.submission_id for a in actions])
     books.load_tasks({a.task_id for a in actions})
-    names = {account_id("escrow", a.task_id, a.currency) for a in actions}
-    names |= {account_id("payable", a.worker_id, a.currency) for a in actions}
-    books.load([a.payout_key for a in actions], names)
+    books.load([a.payout_key for a in actions], {n for a in actions for n in _accounts_of(a)})
     return [a.kind for a in actions if payouts.carry_out(books, a, recalling.STEPS)]
+
+
+def _accounts_of(action: Action) -> Iterator[str]:
+    """Name the accounts that a step may move money between."""
+    yield account_id("publisher", action.publisher_id or "-", action.currency)
+    yield account_id("escrow", action.task_id, action.currency)
+    yield account_id("payable", action.worker_id, action.currency)
+    yield account_id("paid", action.worker_id, action.currency)
 
 
 __all__ = ["Books", "Ledger"]

@@ -69,6 +69,8 @@ class Books:
         self._audit_hash = str(locked.audit_hash)
         self._accounts: dict[str, dict[str, Any]] = {}
         self._known_accounts: set[str] = set()
+        self._asked_accounts: set[str] = set()
+        self._moved_accounts: set[str] = set()
         self._payouts: dict[str, dict[str, Any] | None] = {}
         self._changed: set[str] = set()
         self._known_payouts: set[str] = set()
@@ -83,7 +85,7 @@ class Books:
 
     def load(self, payout_keys: Iterable[str], accounts: Iterable[str] = ()) -> None:
         """Read payouts and accounts in bulk, so that what follows asks the database nothing."""
-        keys = sorted(set(payout_keys) - set(self._payouts))
+        keys = sorted({k for k in payout_keys if k not in self._payouts})
         for some in _chunks(keys):
             found = self.connection.execute(
                 sa.select(tables.payouts).where(tables.payouts.c.payout_key.in_(some))
@@ -93,7 +95,9 @@ class Books:
                 self._known_payouts.add(row["payout_key"])
         for key in keys:
             self._payouts.setdefault(key, None)
-        for some in _chunks(sorted(set(accounts) - set(self._accounts))):
+        wanted = {a for a in accounts if a not in self._asked_accounts}
+        self._asked_accounts |= wanted
+        for some in _chunks(sorted(wanted)):
             rows = self.connection.execute(
                 sa.select(tables.accounts).where(tables.accounts.c.account_id.in_(some))
             ).mappings()
@@ -110,7 +114,7 @@ class Books:
     def load_members(self, submission_ids: Iterable[str]) -> None:
         """Read in bulk which payouts submissions belong to."""
         table = tables.payout_members.c
-        wanted = sorted(set(submission_ids) - set(self._members))
+        wanted = sorted({s for s in submission_ids if s not in self._members})
         for some in _chunks(wanted):
             found = self.connection.execute(
                 sa.select(table.submission_id, table.payout_key).where(
@@ -148,7 +152,7 @@ class Books:
     def load_tasks(self, task_ids: Iterable[str]) -> None:
         """Read in bulk the payouts of tasks, to count their places from memory."""
         table = tables.payouts.c
-        wanted = sorted(set(task_ids) - set(self._of_task))
+        wanted = sorted({t for t in task_ids if t not in self._of_task})
         if not wanted:
             return
         for some in _chunks(wanted):
@@ -188,8 +192,7 @@ class Books:
     def account(self, kind: AccountKind, owner: str, currency: str) -> dict[str, Any]:
         """Return an account's row as it stands inside these books, opened if need be."""
         name = account_id(kind, owner, currency)
-        if name not in self._accounts:
-            self.load((), [name])
+        self.load((), [name])
         if name not in self._accounts:
             self._accounts[name] = {
                 "account_id": name, "kind": kind, "owner": owner, "currency": currency,
@@ -244,7 +247,7 @@ class Books:
                 f"{debit['account_id']} has {free} free, {amount_minor} are wanted",
             )
         side = "pending" if pending else "posted"
-        debit_row, credit_row = self._own(debit), self._own(credit)
+        debit_row, credit_row = self._moved(debit["account_id"]), self._moved(credit["account_id"])
         debit_row[f"debits_{side}"] += amount_minor
         credit_row[f"credits_{side}"] += amount_minor
         self._add_transfer(
@@ -275,7 +278,7 @@ class Books:
         moved = (whole if amount_minor is None else amount_minor) if phase == "post" else 0
         if phase == "post" and not 0 < moved <= whole:
             raise LedgerError("transfer.amount", f"{moved} of {whole} cannot be posted")
-        debit, credit = self._by_id(held["debit_account"]), self._by_id(held["credit_account"])
+        debit, credit = self._moved(held["debit_account"]), self._moved(held["credit_account"])
         debit["debits_pending"] -= whole
         credit["credits_pending"] -= whole
         debit["debits_posted"] += moved
@@ -295,12 +298,10 @@ class Books:
         )
         return self.connection.execute(query).first() is not None
 
-    def _own(self, account: Mapping[str, Any]) -> dict[str, Any]:
-        return self._accounts[account["account_id"]]
-
-    def _by_id(self, name: str) -> dict[str, Any]:
-        if name not in self._accounts:
-            self.load((), [name])
+    def _moved(self, name: str) -> dict[str, Any]:
+        """An account whose sums are about to change."""
+        self.load((), [name])
+        self._moved_accounts.add(name)
         return self._accounts[name]
 
     def _add_transfer(
@@ -403,7 +404,8 @@ class Books:
         opened = [a for n, a in self._accounts.items() if n not in self._known_accounts]
         if opened:
             run(tables.accounts.insert(), opened)
-        kept = [_sums(a) for n, a in self._accounts.items() if n in self._known_accounts]
+        moved = sorted(self._moved_accounts & self._known_accounts)
+        kept = [_sums(self._accounts[name]) for name in moved]
         if kept:
             run(
                 sa.update(tables.accounts)

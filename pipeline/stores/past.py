@@ -28,10 +28,13 @@ WINDOW: frames.Schema = {
 }
 
 
+ORDER = ("submitted_at", "submission_id")
+"""The order of submission."""
+
 _Window = tuple[datetime | None, datetime | None, int]
 WINDOWS_KEPT = 4
 """Windows kept in memory: every part of a round asks for the same ones."""
-_STATE = sa.select(
+RECORD_STATE = sa.select(
     sa.select(sa.func.max(record.submissions.c.doc)).scalar_subquery(),
     sa.select(sa.func.count()).select_from(record.tasks).scalar_subquery(),
     sa.select(sa.func.count()).select_from(record.workers).scalar_subquery(),
@@ -107,12 +110,13 @@ class StorePast:
         """Return the stored rows of that kind for those submissions."""
         return self._fingerprints.rows(kind, submission_ids)
 
-    def submissions(self, submission_ids: Sequence[str]) -> pl.DataFrame:
+    def submissions(
+        self, submission_ids: Sequence[str], *, columns: Sequence[str] = ()
+    ) -> pl.DataFrame:
         """Return those submissions, in order of submission."""
-        table = record.submissions
-        return self._by_ids(table, table.c.submission_id, submission_ids, frames.SUBMISSIONS).sort(
-            "submitted_at", "submission_id"
-        )
+        table, schema = record.submissions, _narrowed(columns, ORDER)
+        found = self._by_ids(table, table.c.submission_id, submission_ids, schema)
+        return found.sort(ORDER).select(columns or found.columns)
 
     def contents(self, submission_ids: Sequence[str]) -> pl.DataFrame:
         """Return the files of those submissions."""
@@ -173,16 +177,16 @@ class StorePast:
         since: datetime | None = None,
         until: datetime | None = None,
         limit: int = 10_000,
+        columns: Sequence[str] = (),
     ) -> pl.DataFrame:
         """Return the submissions by those workers in [since, until)."""
         table = record.submissions
         query = sa.select(table).where(*_within(since, until))
         with self._database.read() as connection:
-            found = fetch_by_ids(
-                connection, query, table.c.worker_id, worker_ids, frames.SUBMISSIONS
-            )
-        ordered = found.sort("submitted_at", "submission_id")
-        return ordered.filter(pl.int_range(pl.len()).over("worker_id") < limit)
+            schema = _narrowed(columns, ("worker_id", *ORDER))
+            found = fetch_by_ids(connection, query, table.c.worker_id, worker_ids, schema)
+        kept = found.sort(ORDER).filter(pl.int_range(pl.len()).over("worker_id") < limit)
+        return kept.select(columns or kept.columns)
 
     def window(
         self,
@@ -208,7 +212,7 @@ class StorePast:
             .limit(limit)
         )  # fmt: skip
         with self._database.read() as connection:
-            state = connection.execute(_STATE).one()
+            state = connection.execute(RECORD_STATE).one()
             key = (since, until, limit)
             held = self._windows.get(key)
             if held is None or held[0] != tuple(state):
@@ -266,6 +270,13 @@ class StorePast:
     ) -> pl.DataFrame:
         with self._database.read() as connection:
             return fetch_by_ids(connection, sa.select(table), column, ids, schema)
+
+
+def _narrowed(columns: Sequence[str], needed: Sequence[str]) -> frames.Schema:
+    """SUBMISSIONS, or where columns are named, these beside the needed ones."""
+    if not columns:
+        return frames.SUBMISSIONS
+    return {n: t for n, t in frames.SUBMISSIONS.items() if n in columns or n in needed}
 
 
 def _within(since: datetime | None, until: datetime | None) -> list[sa.ColumnElement[bool]]:
