@@ -45,7 +45,7 @@ def line_flow(drop: str, home: str | None = None, pay: bool = True) -> dict[str,
     environment says), ``pay`` whether credit and money are moved.
     """
     with open_house(settings_of(home)) as house:
-        begun = house.settings.now()
+        begun, console = house.settings.now(), house.settings.console_url
     taken = take_in(drop, home)
     assessed = judge(home)
     if pay:
@@ -53,17 +53,24 @@ def line_flow(drop: str, home: str | None = None, pay: bool = True) -> dict[str,
     with open_house(settings_of(home)) as house:
         report = line.report(house, taken, assessed).as_json()
         seen = overview(house, since=begun).as_json()
-    leave(report, seen)
+    leave(report, seen, console)
     return report
 
 
-def leave(report: Mapping[str, Any], seen: Mapping[str, Any]) -> None:
-    """Leave what an analyst reads in the UI: the page, the held payouts as a table, the volumes."""
+def leave(report: Mapping[str, Any], seen: Mapping[str, Any], console: str | None = None) -> None:
+    """Leave what an analyst reads in the UI: the page, the held payouts as a table, the volumes.
+
+    Held payouts lead to their cases in ``console``, where its address is known.
+    """
     create_markdown_artifact(
-        key="line-report", markdown=markdown(report, seen), description="What was held, and why"
+        key="line-report",
+        markdown=markdown(report, seen, console),
+        description="What was held, and why",
     )
     create_table_artifact(
-        key="held-payouts", table=held_rows(report["held"]), description="Held, most certain first"
+        key="held-payouts",
+        table=held_rows(report["held"], console),
+        description="Held, most certain first",
     )
     create_image_artifact(
         key="volumes", image_url=as_url(volumes(seen["days"])), description="Hand-ins by day"

@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 ROWS_SHOWN = 50
 TABLE_ROWS = 1_000
@@ -12,8 +13,15 @@ COLOURS = {
 }  # fmt: skip
 
 
-def markdown(report: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -> str:
-    """Write the summary of a line's report (``LineReport.as_json``) and of an ``Overview``."""
+def markdown(
+    report: Mapping[str, Any],
+    seen: Mapping[str, Any] | None = None,
+    console: str | None = None,
+) -> str:
+    """Write the summary of a line's report (``LineReport.as_json``) and of an ``Overview``.
+
+    Cases lead to ``console``, the address of the console, where one is given.
+    """
     parts = ["# What was held, and why", "", _outcomes(report["outcomes"])]
     if report["money"]:
         parts += ["", "## Money, in minor units", "", _money(report["money"])]
@@ -22,17 +30,33 @@ def markdown(report: Mapping[str, Any], seen: Mapping[str, Any] | None = None) -
         parts += ["", "## New groups of accounts", "", _rows(seen["clusters"])]
         codes = [{"code": c, "rows": n} for c, n in seen["quarantine"].items()]
         parts += ["", "## Open in quarantine", "", _rows(codes)]
-    parts += ["", f"## Held payouts ({len(report['held'])})", "", _held(report["held"])]
+    parts += ["", f"## Held payouts ({len(report['held'])})", "", _held(report["held"], console)]
     parts += ["", "## Taken in", "", _taken(report["ingest"])]
     return "\n".join(parts)
 
 
-def held_rows(held: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of the table of held payouts, with the command that explains each."""
+def held_rows(
+    held: Sequence[Mapping[str, Any]], console: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the rows of the table of held payouts, with the case and the command that explains each.
+
+    Prefect draws Markdown in the cells of a table, so a case is a link where there is a ``console``.
+    """
     return [
-        dict(h) | {"explain": f"bountyguard explain {h['submission_id']}"}
+        {k: v for k, v in h.items() if k != "case_id"}
+        | {
+            "case": _case(h.get("case_id"), console),
+            "explain": f"bountyguard explain {h['submission_id']}",
+        }
         for h in held[:TABLE_ROWS]
     ]
+
+
+def _case(case_id: str | None, console: str | None) -> str:
+    """Name a case, as a link where the console's address is known. Case ids are our own."""
+    if not case_id:
+        return ""
+    return f"[{case_id}]({console}/cases/{quote(case_id, safe='')})" if console else case_id
 
 
 def volumes(days: Sequence[Mapping[str, Any]]) -> str:
@@ -99,13 +123,14 @@ def _money(money: Sequence[Mapping[str, Any]]) -> str:
     return _table(("currency", "paid", "held", "declined"), rows)
 
 
-def _held(held: Sequence[Mapping[str, Any]]) -> str:
+def _held(held: Sequence[Mapping[str, Any]], console: str | None) -> str:
     rows = [
-        (h["submission_id"], h["outcome"], h["score"], h["because"], h["matched"])
+        (h["submission_id"], h["outcome"], h["score"], h["because"], h["matched"],
+         _case(h.get("case_id"), console))
         for h in held[:ROWS_SHOWN]
-    ]
+    ]  # fmt: skip
     more = len(held) - ROWS_SHOWN
-    shown = _table(("submission", "outcome", "score", "because", "like"), rows)
+    shown = _table(("submission", "outcome", "score", "because", "like", "case"), rows)
     return shown + (f"\n\nand {more} more: `bountyguard export assessments`" if more > 0 else "")
 
 

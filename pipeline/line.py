@@ -436,8 +436,13 @@ def _held(house: House, standing: pl.DataFrame) -> list[dict[str, Any]]:
         .group_by("submission_id", maintain_order=True)
         .agg(pl.col("matched_submission_id").drop_nulls().first().alias("matched"))
     )
-    ranked = held.join(best, on="submission_id", how="left").sort(
-        ["score", "submission_id"], descending=[True, False]
+    cases = export(house.database, "cases", more=house.ledger.exports()).unique(
+        "submission_id", keep="last", maintain_order=True
+    )
+    ranked = (
+        held.join(best, on="submission_id", how="left")
+        .join(cases.select("submission_id", "case_id"), on="submission_id", how="left")
+        .sort(["score", "submission_id"], descending=[True, False])
     )
     return [
         {
@@ -446,6 +451,7 @@ def _held(house: House, standing: pl.DataFrame) -> list[dict[str, Any]]:
             "score": row["score"],
             "because": " ".join(row["reason_codes"]),
             "matched": row["matched"],
+            "case_id": row["case_id"],
         }
         for row in ranked.iter_rows(named=True)
     ]

@@ -14,10 +14,12 @@
 ``BOUNTYGUARD_CLOCK``           a fixed RFC 3339 time instead of the clock, for replays and tests
 ``BOUNTYGUARD_CHECKPOINTS``     file of the audit chain's signed checkpoints; better on other storage
 ``BOUNTYGUARD_DASK``            ``tcp://…`` of a Dask scheduler for the flows
+``BOUNTYGUARD_CONSOLE_URL``     ``https://…/console`` as analysts reach it: the flows' pages link to it
 ==============================  ====================================================================
 """
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,6 +44,7 @@ class Settings:
     part: int = 2_048
     rule_approvals: int = 1
     holdback: Holdback = NOTHING_KEPT
+    console_url: str | None = None
 
     @property
     def checkpoints(self) -> Path:
@@ -75,11 +78,20 @@ def load_settings(
         part=_count(env, "BOUNTYGUARD_PART", 2_048),
         rule_approvals=_count(env, "BOUNTYGUARD_RULE_APPROVALS", 1),
         holdback=_holdback(env.get("BOUNTYGUARD_HOLDBACK")),
+        console_url=_web(env.get("BOUNTYGUARD_CONSOLE_URL")),
     )
 
 
 def _path(value: str | None) -> Path | None:
     return Path(value).expanduser().resolve() if value else None
+
+
+def _web(value: str | None) -> str | None:
+    if not value:
+        return None
+    if not re.fullmatch(r"https?://[^\s()<>\[\]|]+", value):
+        raise UsageError("settings.url", f"BOUNTYGUARD_CONSOLE_URL={value!r} is no web address")
+    return value.rstrip("/")
 
 
 def _count(env: Mapping[str, str], name: str, default: int) -> int:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from pipeline.model.errors import StoreError
 from pipeline.stores.tables import metadata
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest migration. ``tests/contract/test_database.py`` holds it to the migrations folder."""
 
 BUSY_TIMEOUT_MS = 30_000

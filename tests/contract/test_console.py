@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 
 from console_worlds import STANDS, TOKEN, Site, Visitor, demo_home, demo_made, opened_site
@@ -20,7 +21,7 @@ from pipeline.entry.pictures import drawn
 from pipeline.model.errors import StoreError
 from pipeline.stores.audit import AuditLog
 from pipeline.stores.desk import Wanted, rehearse
-from pipeline.stores.tables import record
+from pipeline.stores.tables import ledger, record
 
 __all__ = ["demo_home", "demo_made"]
 TEMPLATES = Path(telling.__file__).parent / "templates"
@@ -471,6 +472,27 @@ def test_the_queue_filters_sorts_and_pages(each: Site) -> None:
     assert listed(sort="money")[0] == "s07"
     assert listed(q="100%") == listed(q="%") == listed(tab="appealed") == listed(tab="mine") == []
     assert listed(page="9" * 30) == listed(page="-1") == pages[0]
+
+
+def test_the_queue_is_read_in_its_order_without_sorting(site: Site) -> None:
+    cases = ledger.cases.c
+    query = sa.select(ledger.cases).where(cases.state == "open")
+    ordered = query.order_by(cases.due_at, cases.case_id).limit(50)
+    text = str(ordered.compile(site.house.database.engine, compile_kwargs={"literal_binds": True}))
+    with site.house.database.read() as connection:
+        steps = [row[-1] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}")]
+    assert "ix_cases_state_due_at_case_id" in steps[0]
+    assert not any("B-TREE" in step for step in steps)
+
+
+def test_metrics_name_pages_by_where_the_console_hangs(site: Site) -> None:
+    case = held(site)
+    me = site.person("li.wei")
+    assert me.get(f"/console/cases/{case}").status_code == 200
+    told = me.get("/metrics").text
+    assert 'route="/console/cases/{case_id}"' in told
+    assert 'route="/cases/{case_id}"' not in told
+    assert 'route="/metrics"' in me.get("/metrics").text
 
 
 def test_workers_and_rules_are_shown(each: Site) -> None:

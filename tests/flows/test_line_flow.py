@@ -8,7 +8,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from flows.summary import markdown
+from flows.summary import held_rows, markdown
+from pipeline.model.errors import UsageError
+from pipeline.settings import load_settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "data" / "demo" / "drop"
@@ -63,3 +65,23 @@ def test_the_page_defuses_what_strangers_wrote() -> None:
     page = markdown({"outcomes": {"approve": 1}, "money": [], "held": [held], "ingest": {}})
     assert "a\\|b" in page
     assert "<script>" not in page
+
+
+def test_held_payouts_lead_to_their_cases() -> None:
+    held = {"submission_id": "a", "outcome": "decline", "score": 90, "because": "file.identical",
+            "matched": None, "case_id": "case_1"}  # fmt: skip
+    link = "[case_1](https://desk.example/console/cases/case_1)"
+    report = {"outcomes": {}, "money": [], "held": [held], "ingest": {}}
+    assert link in markdown(report, console="https://desk.example/console")
+    assert held_rows([held], "https://desk.example/console")[0]["case"] == link
+    assert held_rows([held])[0]["case"] == "case_1"
+    assert held_rows([held | {"case_id": None}], "https://desk.example/console")[0]["case"] == ""
+
+
+def test_only_a_web_address_is_taken_for_the_console() -> None:
+    told = load_settings({"BOUNTYGUARD_CONSOLE_URL": "https://desk.example/console/"})
+    assert told.console_url == "https://desk.example/console"
+    for value in ("desk.example", "javascript:alert(1)", "https://a b", "https://a)x"):
+        with pytest.raises(UsageError) as refused:
+            load_settings({"BOUNTYGUARD_CONSOLE_URL": value})
+        assert refused.value.code == "settings.url"

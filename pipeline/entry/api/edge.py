@@ -74,7 +74,7 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        started = time.perf_counter()
+        started, prefix = time.perf_counter(), scope.get("root_path", "")
         request_id = uuid4().hex
         scope["request_id"] = request_id
         status = 500
@@ -93,7 +93,7 @@ class Edge:
             self._under_way -= 1
             took = time.perf_counter() - started
             lean = LEAN if scope["path"] == LEAN else "-"
-            route = getattr(scope.get("route"), "path", None) or lean
+            route = _route_of(scope, prefix) or lean
             method = scope["method"] if scope["method"] in METHODS else "-"
             self._metrics.served(route, method, status, took)
             if route != LEAN or status >= 400:
@@ -160,3 +160,12 @@ def _check_declared(scope: Scope, body_max: int) -> None:
         raise problems.Problem(400, "request.length", "Content-Length is no number", CLOSES)
     if int(declared) > body_max:
         raise problems.Problem(413, "request.too_large", f"at most {body_max} bytes", CLOSES)
+
+
+def _route_of(scope: Scope, prefix: str) -> str | None:
+    """Name the template that served a request, with where it hangs; ``prefix`` is the proxy's own."""
+    path: str | None = getattr(scope.get("route"), "path", None)
+    if path is None:
+        return None
+    below: str = scope.get("root_path", "").removeprefix(prefix)
+    return path if path == below else below + path

@@ -135,7 +135,8 @@ cases = sa.Table(
     sa.Column("cluster_id", sa.String(128), index=True),
     sa.Column("opened_at", Instant, nullable=False),
     sa.Column("due_at", Instant, nullable=False),
-    sa.Column("state", sa.String(12), nullable=False, index=True),
+    sa.Column("state", sa.String(12), nullable=False),
+    sa.Index(None, "state", "due_at", "case_id"),
 )
 """``state`` sums up ``case_decisions``: ``open``, ``confirmed``, ``overturned``, ``withdrawn``,
 ``lapsed`` (nobody decided in time, and nothing more happens), ``appealed`` (confirmed, and an appeal
