@@ -7,7 +7,6 @@ ratios to datasketch 2 measured in the same run; absolute rates depend on the ma
 import argparse
 import json
 import os
-import resource
 import sys
 import tempfile
 import threading
@@ -21,16 +20,19 @@ import polars as pl
 
 SHARED = Path(os.environ.get("BOUNTYGUARD_SHARED", Path(__file__).parents[1] / ".." / "shared"))
 ROUNDS = 9
+BATCH = 200
+"""Texts handed over at a time, to us and to the peers."""
 
 
-def best(work: Callable[[], object]) -> float:
-    """The least CPU seconds of a few rounds."""
-    spent = []
+def rates(runs: dict[str, tuple[Callable[[], object], int]]) -> dict[str, float]:
+    """Documents a CPU second of each run, the best of a few rounds that take the runs in turn."""
+    least = dict.fromkeys(runs, float("inf"))
     for _ in range(ROUNDS):
-        begun = time.process_time()
-        work()
-        spent.append(time.process_time() - begun)
-    return min(spent)
+        for label, (work, _) in runs.items():
+            begun = time.process_time()
+            work()
+            least[label] = min(least[label], time.process_time() - begun)
+    return {label: size / least[label] for label, (_, size) in runs.items()}
 
 
 def documents(count: int) -> dict[str, list[str]]:
@@ -51,7 +53,8 @@ def signatures(count: int) -> list[dict[str, Any]]:
 
     told = []
     for name, texts in documents(count).items():
-        some = texts[: max(count // 10, 50)]
+        some = texts[: min(count, BATCH)]
+        batches = [texts[i : i + BATCH] for i in range(0, count, BATCH)]
 
         def shingled(texts: list[str]) -> list[list[str]]:
             return [[t[i : i + 4] for i in range(len(t) - 3)] for t in texts]
@@ -71,29 +74,26 @@ def signatures(count: int) -> list[dict[str, Any]]:
                 made.append(one.digest())
             return made
 
-        def all_three(texts: list[str] = texts) -> object:
-            found = read(texts)
-            return winnow(found), minhash(found)
+        def signed(batches: list[list[str]] = batches) -> object:
+            return [minhash(read(batch)) for batch in batches]
+
+        def all_three(batches: list[list[str]] = batches) -> object:
+            return [(winnow(found), minhash(found)) for found in map(read, batches)]
 
         read(some)
-        runs: dict[str, tuple[Callable[[], object], int]] = {
-            "datasketch bulk, sha1 (its default)": (lambda: datasketch(None), len(some)),
-            "datasketch bulk, xxh3": (lambda: datasketch(xxh3), len(some)),
-            "rensa RMinHash (no sampling)": (rensa_r, len(some)),
-            "ours: fold + shingle + 128 slots": (lambda t=texts: minhash(read(t)), len(texts)),
-            "ours: the same + winnow + 32 bands": (all_three, len(texts)),
-        }
-        base = 0.0
-        for label, (work, size) in runs.items():
-            rate = size / best(work)
-            base = base or rate
-            told.append({"part": f"signatures {name}", "what": label, "documents_per_s": round(rate),
-                         "times_datasketch": round(rate / base, 1)})  # fmt: skip
+        found = rates(
+            {
+                "datasketch bulk, sha1 (its default)": (lambda: datasketch(None), len(some)),
+                "datasketch bulk, xxh3": (lambda: datasketch(xxh3), len(some)),
+                "rensa RMinHash (no sampling)": (rensa_r, len(some)),
+                "ours: fold + shingle + 128 slots": (signed, count),
+                "ours: the same + winnow + 32 bands": (all_three, count),
+            }
+        )
+        base = next(iter(found.values()))
+        told += [{"part": f"signatures {name}", "what": label, "documents_per_s": round(rate),
+                  "times_datasketch": round(rate / base, 1)} for label, rate in found.items()]  # fmt: skip
     return told
-
-
-def memory_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def fill(built: Any, bands: Any, docs: Any) -> None:
@@ -200,7 +200,6 @@ def _datasketch(size: int, ours: float, per_document: float) -> dict[str, Any]:
     draw = np.random.default_rng(5)
     rows = draw.integers(0, 2**32, (size, 128), dtype=np.uint64).astype(np.uint32)
     blank = MinHash(num_perm=128)
-    before = memory_mb()
     import tracemalloc
 
     lsh = MinHashLSH(num_perm=128, params=(32, 4))
@@ -222,7 +221,6 @@ def _datasketch(size: int, ours: float, per_document: float) -> dict[str, Any]:
         small.insert(n, blank, check_duplication=False)
     weight = tracemalloc.get_traced_memory()[0] / 2000
     tracemalloc.stop()
-    del before
     return {"part": "datasketch MinHashLSH", "what": f"{size:,} documents",
             "documents_per_s": round(theirs), "bytes_a_document": round(weight),
             "p50_us": round(float(np.median(spent)) * 1e6),

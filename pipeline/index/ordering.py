@@ -185,3 +185,38 @@ def find(keys: U64, asked: U64, begins: I64, ends: I64) -> int:
         ends[i] = at
         total += at - begins[i]
     return total
+
+
+_NARROW_DOCS = (types.int8, types.uint8, types.int16, types.uint16, types.uint32)
+
+
+@njit([types.void(types.Array(kind, 1, "C", readonly=True), types.int64[::1], types.int64[::1], _DOCS,
+                  types.int64[:, ::1]) for kind in _NARROW_DOCS], cache=True)  # fmt: skip
+def tally(docs: U32, begins: I64, ends: I64, gone: U32, told: I64) -> None:
+    """Count the distinct docs of each stretch that are not in the sorted ``gone``.
+
+    ``told`` (3, stretches) takes how many there are, the least and the greatest; of none 0, 0 and −1.
+    """
+    for k in range(len(begins)):
+        begin, end = begins[k], ends[k]
+        told[0, k], told[1, k], told[2, k] = 0, 0, -1
+        if begin == end:
+            continue
+        if len(gone) == 0:
+            told[1, k], told[2, k] = docs[begin], docs[end - 1]
+            mine, after = docs[begin : end - 1], docs[begin + 1 : end]
+            steps = np.int64(1)
+            for i in range(len(mine)):  # two slices, so that the compiler sees no wrapping index
+                steps += mine[i] != after[i]
+            told[0, k] = steps
+            continue
+        for i in range(begin, end):
+            if i > begin and docs[i] == docs[i - 1]:
+                continue
+            at = np.searchsorted(gone, np.uint32(docs[i]))
+            if at < len(gone) and gone[at] == np.uint32(docs[i]):
+                continue
+            if told[0, k] == 0:
+                told[1, k] = docs[i]
+            told[0, k] += 1
+            told[2, k] = docs[i]

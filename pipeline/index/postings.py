@@ -131,6 +131,22 @@ class Run:
         starts = np.repeat(begins - (np.cumsum(counts) - counts), counts)
         return which, starts + np.arange(total)
 
+    def tally(self, asked: U64, gone: U32) -> I64:
+        """Count the distinct documents of sorted unique keys, those in the sorted ``gone`` left out.
+
+        Returns (3, keys): how many, the least and the greatest document; of none 0, 0 and −1.
+        """
+        from pipeline.index import ordering
+
+        begins, ends = np.empty(len(asked), np.int64), np.empty(len(asked), np.int64)
+        told = np.empty((3, len(asked)), np.int64)
+        ordering.find(self.keys, asked, begins, ends)
+        docs = self.docs
+        if len(docs) == 1 < len(self):
+            begins, ends = np.zeros_like(begins), np.minimum(ends - begins, 1)
+        ordering.tally(docs, begins, ends, gone, told)
+        return told
+
     def column(self, name: str, rows: I64) -> Column:
         """Return one column at those rows."""
         values: Column = getattr(self, name)
@@ -242,7 +258,23 @@ class PostingIndex:
         """
         state = self._state
         asked, back = np.unique(np.asarray(keys, np.uint64), return_inverse=True)
-        found = np.zeros(len(asked), np.int64)
+        none = np.empty(0, np.uint32)
+        told = [run.tally(asked, state.removed if run.name else none) for run in state.runs]
+        if not told:
+            return np.zeros(len(keys), np.int64)
+        sums, lows, highs = np.stack(told, axis=1)
+        found: I64 = sums.sum(axis=0)
+        if len(told) > 1:
+            twice = _overlapping(lows, highs)
+            if most is not None:
+                twice &= sums.max(axis=0) <= most
+            if twice.any():
+                found[twice] = self._merged_counts(state, asked[twice])
+        return found[back]
+
+    @staticmethod
+    def _merged_counts(state: _State, asked: U64) -> I64:
+        """Count the documents of sorted keys of which several runs may hold the same ones."""
         parts = []
         for run in state.runs:
             which, rows = run.rows_of(asked)
@@ -250,25 +282,9 @@ class PostingIndex:
             if run.name and len(state.removed):
                 kept = ~np.isin(docs, state.removed)
                 which, docs = which[kept], docs[kept]
-            if not len(which):
-                continue
-            fresh = np.ones(len(which), bool)
-            fresh[1:] = (which[1:] != which[:-1]) | (docs[1:] != docs[:-1])
-            which, docs = which[fresh], docs[fresh]
-            found = np.maximum(found, np.bincount(which, minlength=len(asked)))
-            parts.append((which, docs))
-        if len(parts) > 1:
-            open_ = np.ones(len(asked), bool) if most is None else found <= most
-            seen = np.concatenate(
-                [(w[open_[w]] << 32) | d[open_[w]].astype(np.int64) for w, d in parts]
-            )
-            seen.sort()
-            once = np.ones(len(seen), bool)
-            once[1:] = seen[1:] != seen[:-1]
-            whole = np.bincount(seen[once] >> 32, minlength=len(asked))
-            found = np.where(open_, whole, found)
-        counted: I64 = found[back]
-        return counted
+            parts.append((which << 32) | docs.astype(np.int64))
+        seen = np.unique(np.concatenate(parts))
+        return np.bincount(seen >> 32, minlength=len(asked))
 
     def remove(self, docs: Iterable[int]) -> None:
         """Forget these documents now; ``flush`` takes them off the disk. What is added later stays."""
@@ -408,6 +424,16 @@ def _purged(run: Run, removed: U32) -> Run:
     if not len(removed) or not np.isin(run.whole("docs"), removed).any():
         return run
     return run.without(removed)
+
+
+def _overlapping(lows: I64, highs: I64) -> npt.NDArray[np.bool_]:
+    """Mark keys of which some runs' documents may be the same: their ranges (runs, keys) overlap."""
+    order = np.argsort(lows, axis=0, kind="stable")
+    low, high = (np.take_along_axis(part, order, axis=0) for part in (lows, highs))
+    reached = np.maximum.accumulate(high, axis=0)
+    met = (reached[:-1] >= low[1:]) & (high[1:] >= 0)
+    marked: npt.NDArray[np.bool_] = np.logical_or.reduce(met, axis=0)
+    return marked
 
 
 def _read(path: Path) -> str:

@@ -5,7 +5,7 @@ the unit at which it begins; one that would run past the end of its text has len
 """
 
 import numpy as np
-from numba import njit, uint64
+from numba import njit, types, uint64
 
 from detectors.kit.lexical.shapes import I32, I64, SHINGLE_UNITS, U8, U32, U64
 
@@ -15,6 +15,10 @@ from detectors.kit.lexical.shapes import I32, I64, SHINGLE_UNITS, U8, U32, U64
 TRIES_MAX = 64
 """Places of one shingle that are looked at in a text that repeats itself."""
 
+STRETCH = 4096
+"""Units that are hashed at a time, so that what is between stays in the cache."""
+
+_POINTS = types.Array(types.uint32, 1, "C", readonly=True)
 _BASE = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
@@ -30,7 +34,8 @@ def _mix(x: int) -> int:
     return x ^ (x >> uint64(31))
 
 
-@njit("int64(u4[::1], i8[::1], u4[::1], u1[::1], u4[::1], u4[::1], i4[::1], i8[::1], i4[:, ::1])",
+@njit(types.int64(_POINTS, types.int64[::1], types.uint32[::1], types.uint8[::1], types.uint32[::1],
+                  types.uint32[::1], types.int32[::1], types.int64[::1], types.int32[:, ::1]),
       cache=True)  # fmt: skip
 def fold(
     points: U32, begins: I64, table: U32, traits: U8, pool: U32,
@@ -88,40 +93,65 @@ def fold(
     return n
 
 
-@njit("void(u4[::1], i8[::1], u1[::1], i8, u8[::1], u1[::1], u8[::1], i8[::1])", cache=True)
+@njit("void(u8[::1], u1[::1], u8[::1], u8[::1], u1[::1])", cache=True)
+def _runs(prefix: U64, reach: U8, powers: U64, hashes: U64, lengths: U8) -> None:
+    """Hash the shortest run from each unit that weighs enough; at the end of a text there is none.
+
+    ``prefix`` holds the polynomial hash of all that stands before each unit, ``reach`` the weight
+    (modulo 256), both ``SHINGLE_UNITS`` longer than ``hashes``. Loops without a branch: the compiler
+    does many units at once.
+    """
+    for k in range(len(hashes)):
+        size = np.uint8(1)
+        for step in range(1, SHINGLE_UNITS):
+            size += np.uint8(np.uint8(reach[k + step] - reach[k]) < SHINGLE_UNITS)
+        lengths[k] = size
+    for k in range(len(hashes)):
+        size = uint64(lengths[k])
+        hashes[k] = prefix[uint64(k) + size] - prefix[k] * powers[size] + size
+    for k in range(len(hashes)):
+        hashes[k] = _mix(hashes[k])
+    k = len(hashes) - 1
+    while k >= 0 and np.uint8(reach[k + SHINGLE_UNITS] - reach[k]) < SHINGLE_UNITS:
+        hashes[k], lengths[k] = uint64(0), np.uint8(0)
+        k -= 1
+
+
+@njit("void(u4[::1], i8[::1], u1[::1], u8[::1], u1[::1], u8[::1], i8[::1])", cache=True)
 def shingle(
-    units: U32, starts: I64, traits: U8, need: int,
-    hashes: U64, lengths: U8, digests: U64, weights: I64,
-) -> None:  # fmt: skip
-    """Hash the shortest run of units from each place that weighs ``need``; digest whole texts."""
-    powers = np.empty(256, np.uint64)
+    units: U32, starts: I64, traits: U8, hashes: U64, lengths: U8, digests: U64, weights: I64
+) -> None:
+    """Hash the shortest run of units from each place that weighs enough; digest whole texts.
+
+    Every unit weighs 1, 2 or 3. The hash of a run is the difference of two prefixes of its text's.
+    """
+    powers = np.empty(SHINGLE_UNITS + 1, np.uint64)
     powers[0] = uint64(1)
-    for k in range(1, 256):
+    for k in range(1, len(powers)):
         powers[k] = powers[k - 1] * _BASE
+    mixed = np.empty(STRETCH + SHINGLE_UNITS, np.uint64)
+    prefix = np.zeros(STRETCH + SHINGLE_UNITS + 1, np.uint64)
+    reach = np.zeros(len(prefix), np.uint8)
     for i in range(len(starts) - 1):
         first, last = starts[i], starts[i + 1]
-        rolling = uint64(0)
-        whole = uint64(0)
-        weight = 0
-        total = 0
-        head = first
-        for j in range(first, last):
-            value = _mix(uint64(units[j]) + _BASE)
-            rolling = rolling * _BASE + value
-            whole = whole * _BASE + value
-            light = np.int64(traits[units[j]] & 3)
-            weight += light
-            total += light
-            while weight >= need:
-                size = j + 1 - head
-                hashes[head] = _mix(rolling + uint64(size))
-                lengths[head] = size
-                weight -= np.int64(traits[units[head]] & 3)
-                rolling -= _mix(uint64(units[head]) + _BASE) * powers[size - 1]
-                head += 1
-        for j in range(head, last):
-            lengths[j] = 0
-            hashes[j] = 0
+        whole, total = uint64(0), 0
+        for begin in range(first, last, STRETCH):
+            end = min(begin + STRETCH, last)
+            here = units[begin : min(end + SHINGLE_UNITS, last)]
+            for k in range(len(here)):
+                mixed[k] = _mix(uint64(here[k]) + _BASE)
+            value, weight = whole, np.uint8(0)
+            prefix[0] = value
+            for k in range(len(here)):
+                value = value * _BASE + mixed[k]
+                weight = np.uint8(weight + (traits[here[k]] & 3))
+                prefix[k + 1], reach[k + 1] = value, weight
+            for k in range(len(here) + 1, end - begin + SHINGLE_UNITS + 1):
+                reach[k] = weight
+            _runs(prefix, reach, powers, hashes[begin:end], lengths[begin:end])
+            whole = prefix[end - begin]
+            for k in range(end - begin):
+                total += np.int64(np.uint8(reach[k + 1] - reach[k]))
         digests[i] = _mix(whole + uint64(last - first))
         weights[i] = total
 

@@ -1,6 +1,5 @@
 """Texts as the eye reads them: folded units, shingles, winnowed fingerprints, MinHash signatures."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -13,7 +12,6 @@ from detectors.kit.lexical.shapes import (
     CLASSES,
     I32,
     I64,
-    SHINGLE_UNITS,
     SLOTS,
     U8,
     U32,
@@ -27,9 +25,10 @@ SHORT_PLACES: Final = 128
 MEDIUM_PLACES: Final = 384
 PICKS_MAX: Final = 4096
 """A very long text is winnowed in wider windows, so that it gives about so many fingerprints."""
-OVERRIDE: Final = "\u202e"
-_TURNED: Final = re.compile("\u202e([^\u202a-\u202e\u2066-\u2069\r\n\u2029]*)")
-"""What stands behind a right-to-left override is shown backwards, whatever script it is in."""
+OVERRIDE: Final = 0x202E
+TURN_ENDS: Final = np.array(
+    [0x0A, 0x0D, 0x2029, *range(0x202A, 0x202F), *range(0x2066, 0x206A)], np.uint32
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,10 +92,10 @@ def read(texts: Sequence[str]) -> Texts:
 
     table = fold_table()
     whole = "".join(texts)
-    points = np.frombuffer(bytearray(whole.encode("utf-32-le", "surrogatepass")), np.uint32)
+    points = np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), np.uint32)
     begins = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(t) for t in texts], out=begins[1:])
-    shown = _as_shown(texts, begins) if OVERRIDE in whole else None
+    shown = _as_shown(points, begins) if chr(OVERRIDE) in whole else None
     points = points if shown is None else points[shown]
     starts = np.zeros(len(texts) + 1, np.int64)
     room = len(points) + len(points) // 8 + 64
@@ -118,25 +117,25 @@ def read(texts: Sequence[str]) -> Texts:
         classes[:, BIDI] += np.diff(sums[begins])
     hashes, lengths = np.empty(count, np.uint64), np.empty(count, np.uint8)
     digests, weights = np.empty(len(texts), np.uint64), np.empty(len(texts), np.int64)
-    kernels.shingle(units, starts, table.traits, SHINGLE_UNITS, hashes, lengths, digests, weights)
+    kernels.shingle(units, starts, table.traits, hashes, lengths, digests, weights)
     return Texts(
         units=units, origins=origins, starts=starts, hashes=hashes, lengths=lengths,
         digests=digests, weights=weights, classes=classes,
     )  # fmt: skip
 
 
-def _as_shown(texts: Sequence[str], begins: I64) -> I64:
-    """Return the places of all characters in the order in which a reader sees them."""
-    shown = np.arange(begins[-1], dtype=np.int64)
-    bounds = [
-        (begin + found.start(1), begin + found.end(1))
-        for text, begin in zip(texts, begins.tolist(), strict=False)
-        for found in _TURNED.finditer(text)
-    ]
-    low, high = np.array(bounds, np.int64).reshape(-1, 2).T
-    sizes = high - low
-    at = np.arange(sizes.sum()) + np.repeat(low - np.cumsum(sizes) + sizes, sizes)
-    shown[at] = np.repeat(low + high - 1, sizes) - at
+def _as_shown(points: U32, begins: I64) -> I64:
+    """Return the places of all characters in the order in which a reader sees them.
+
+    What stands behind a right-to-left override, up to the next directional control or the end of the
+    line, is shown backwards, whatever script it is in.
+    """
+    shown = np.arange(len(points))
+    turns = np.flatnonzero(points == OVERRIDE) + 1
+    ends = np.union1d(np.flatnonzero(np.isin(points, TURN_ENDS)), begins[1:])
+    sizes = ends[np.searchsorted(ends, turns)] - turns
+    at = np.arange(sizes.sum()) + np.repeat(turns - np.cumsum(sizes) + sizes, sizes)
+    shown[at] = np.repeat(2 * turns + sizes - 1, sizes) - at
     return shown
 
 
