@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.special import betaincinv
 from text_attacks import ATTACKS, BEYOND, Attack
 
 from detectors.checks.memory import MemoryBlobs, MemoryPast, World
@@ -30,6 +31,8 @@ from pipeline.ports import Decoder
 SHARED = Path(os.environ.get("BOUNTYGUARD_SHARED", Path(__file__).parents[1] / ".." / "shared"))
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SURE, LOOK = 0.5, 0.2
+ANSWER_CHARS_MIN = 30
+"""Shorter answers are given alike by honest people, and are not compared at all."""
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
@@ -216,11 +219,13 @@ def honest_news(decoder: Decoder) -> list[dict[str, Any]]:
         signals = judged(world([(f"s{n:04d}", t) for n, t in enumerate(some)], decoder))
         sure = signals.filter(pl.col("strength") >= SURE).height
         told.append({"part": "pairs", "language": language, "kind": "reposts included",
-                     "n": len(some) * (len(some) - 1) // 2, "sure": sure})  # fmt: skip
+                     "n": (pairs := len(some) * (len(some) - 1) // 2), "sure": sure,
+                     "at_most_1_in": round(1 / upper(sure, pairs))})  # fmt: skip
     return told
 
 
-def drop(name: str, decoder: Decoder) -> list[dict[str, Any]]:
+def market(name: str, decoder: Decoder) -> tuple[World, dict[str, dict[str, Any]]]:
+    """Read a labelled drop without its files: the world, and the truth by submission."""
     root = SHARED / "market" / name
     tables: dict[str, list[dict[str, Any]]] = {}
     for table, key in rows.KEYS.items():
@@ -240,13 +245,52 @@ def drop(name: str, decoder: Decoder) -> list[dict[str, Any]]:
         workers=frame(tables["workers"], frames.WORKERS), events=frames.empty(frames.EVENTS),
         blobs=MemoryBlobs(), decoder=decoder, assets={},
     )  # fmt: skip
+    lines = (root / "truth.jsonl").read_bytes().splitlines()
+    return here, {t["submission_id"]: t for t in map(json.loads, lines)}
+
+
+def one_task(decoder: Decoder) -> Told:
+    """Pairs of honest answers of two workers to one task of the labelled drops: who is accused."""
+    pairs, sure, look = 0, 0, 0
+    for name in ("small", "full"):
+        here, truth = market(name, decoder)
+        honest = {s for s, t in truth.items() if t["label"] == "honest" and not t.get("ambiguous")}
+        told = here.submissions.filter(
+            pl.col("submission_id").is_in(honest),
+            pl.col("text").str.len_chars() >= ANSWER_CHARS_MIN,
+        )
+        answers, own = (
+            told.group_by(of).len().select((pl.col("len") * (pl.col("len") - 1) // 2).sum()).item()
+            for of in (["task_id"], ["task_id", "worker_id"])
+        )
+        pairs += answers - own
+        who = told.select("submission_id", "task_id", "worker_id")
+        met = (
+            judged(here)
+            .join(who, on="submission_id")
+            .join(who, left_on="matched_submission_id", right_on="submission_id", suffix="_source")
+            .filter(
+                pl.col("task_id") == pl.col("task_id_source"),
+                pl.col("worker_id") != pl.col("worker_id_source"),
+            )
+        )
+        sure += met.filter(pl.col("strength") >= SURE).height
+        look += met.filter(pl.col("strength") >= LOOK).height
+    return [{"part": "one task", "kind": "honest pairs", "n": pairs, "sure": sure, "look": look,
+             "sure_at_most_1_in": round(1 / upper(sure, pairs)),
+             "look_at_most_1_in": round(1 / upper(look, pairs))}]  # fmt: skip
+
+
+def upper(hits: int, of: int) -> float:
+    """The one-sided 95 % bound of Clopper and Pearson."""
+    return float(betaincinv(hits + 1, of - hits, 0.95))
+
+
+def drop(name: str, decoder: Decoder) -> Told:
+    here, truth = market(name, decoder)
     begun = time.process_time()
     signals = judged(here)
     seconds = time.process_time() - begun
-    truth = {
-        t["submission_id"]: t
-        for t in map(json.loads, (root / "truth.jsonl").read_bytes().splitlines())
-    }
     best: dict[str, float] = {}
     named: dict[str, set[str]] = {}
     for sid, strength, source in signals.select(
@@ -285,7 +329,7 @@ def main() -> None:
     parser.add_argument("--sources", type=int, default=150)
     parser.add_argument("--market", default="full")
     parser.add_argument(
-        "--only", default="", help="attacks, beyond, crowd, brief, essays, pairs, drop"
+        "--only", default="", help="attacks, beyond, crowd, brief, essays, pairs, task, drop"
     )
     asked = parser.parse_args()
     if not (SHARED / "texts").is_dir():
@@ -298,6 +342,7 @@ def main() -> None:
             "brief": lambda: shared_brief(decoder),
             "essays": lambda: essays(decoder),
             "pairs": lambda: honest_news(decoder),
+            "task": lambda: one_task(decoder),
             "drop": lambda: drop(asked.market, decoder),
         }
         told = [row for name, part in parts.items() if asked.only in ("", name) for row in part()]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import orjson
 import typer
@@ -105,7 +105,26 @@ def _show(found: Mapping[str, Any]) -> None:
         page.print(table("Could not look", ("detector", "code", "why"), silent))
     for s in found["signals"]:
         page.print(f"[bold]{s['reason_code']}[/bold]")
+        _show_passages(s)
         page.print_json(orjson.dumps(s["evidence"]).decode())
+
+
+PASSAGES_MAX: Final = 3
+
+
+def _show_passages(signal: Mapping[str, Any]) -> None:
+    """Print the heaviest passages that two texts share, one below the other, letter by letter."""
+    from rich.text import Text
+
+    from pipeline.entry import letters
+
+    spans = [s for s in signal["evidence"].get("spans", ()) if isinstance(s, dict)]
+    if not str(signal["reason_code"]).startswith("text.") or not spans:
+        return
+    for _, laid in letters.excerpts(spans[:PASSAGES_MAX]):
+        for name, side in (("this", laid.mine), ("earlier", laid.theirs)):
+            page.print(Text.assemble((f"  {name:8}", "dim"), *letters.plain(side)))
+    page.print("  [dim]{ } the same behind a disguise, \\[ ] differs, < > invisible[/dim]")
 
 
 def _arithmetic(arithmetic: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -1,6 +1,5 @@
 """Evidence better looked at than read: sessions, clusters, copied text and pictures, as SVG, HTML."""
 
-import html
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,20 +89,23 @@ def _session(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> 
 
 
 def _texts(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> str:
+    """Lay two texts side by side letter by letter; of texts in files, and of long ones, excerpts."""
+    from pipeline.entry import letters
+
     ids = [row["submission_id"], row["matched_submission_id"]]
-    texts = dict(opened.known.submissions(ids).select("submission_id", "text").iter_rows())
+    places = [evidence.get("where"), evidence.get("source_where")]
     spans = [s for s in evidence.get("spans", ()) if isinstance(s, dict)]
-    sides = (("begin", "end"), ("source_begin", "source_end"))
-    columns = "".join(
-        f"<section><h2>{html.escape(sid)}</h2>"
-        f"<p>{_marked(texts.get(sid, ''), spans, *keys)}</p></section>"
-        for sid, keys in zip(ids, sides, strict=True)
-    )
-    return (
-        "<!doctype html><meta charset='utf-8'><title>Aligned text</title><style>"
-        "body{display:flex;gap:2rem;font:16px/1.6 system-ui;margin:2rem}section{flex:1}"
-        f"mark{{background:#ffe08a}}p{{white-space:pre-wrap}}</style>{columns}"
-    )
+    texts = dict(opened.known.submissions(ids).select("submission_id", "text").iter_rows())
+    mine, theirs = (texts.get(sid) or "" for sid in ids)
+    laid = None
+    if places == ["text", "text"] and max(len(mine), len(theirs)) <= letters.SHOWN_MAX:
+        laid = letters.align(mine, theirs, spans)
+    parts = [laid] if laid else [found for _, found in letters.excerpts(spans)]
+    titles = [
+        sid if place == "text" else f"{sid} · {place}"
+        for sid, place in zip(ids, places, strict=True)
+    ]
+    return letters.page(titles, parts)
 
 
 def _overlaid(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> str | None:
@@ -130,15 +132,3 @@ def _overlaid(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) ->
             return None
         shown.append(pixels)
     return overlay.page(shown[0], shown[1], evidence, ids)
-
-
-def _marked(text: str, spans: list[dict[str, Any]], start: str, end: str) -> str:
-    """Mark the aligned spans; everything that a stranger wrote is escaped."""
-    cuts = sorted((s[start], s[end]) for s in spans if start in s and end in s)
-    out, at = [], 0
-    for a, b in cuts:
-        if a < at:
-            continue
-        out += [html.escape(text[at:a]), "<mark>", html.escape(text[a:b]), "</mark>"]
-        at = b
-    return "".join([*out, html.escape(text[at:])])

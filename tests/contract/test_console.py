@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from PIL import Image
 
 from console_worlds import STANDS, TOKEN, Site, Visitor, demo_home, demo_made, opened_site
-from pipeline.entry.console import doors, plates, telling, words
+from pipeline.entry import letters
+from pipeline.entry.console import doors, plates, words
 from pipeline.entry.console.app import HEADERS
 from pipeline.entry.pictures import drawn
 from pipeline.model.errors import StoreError
@@ -24,7 +25,7 @@ from pipeline.stores.desk import Wanted, rehearse
 from pipeline.stores.tables import ledger, record
 
 __all__ = ["demo_home", "demo_made"]
-TEMPLATES = Path(telling.__file__).parent / "templates"
+TEMPLATES = Path(words.__file__).parent / "templates"
 EVIL = '"><script>alert(1)</script><img src=x onerror=alert(1)> \u202e{{7*7}}'
 
 
@@ -601,7 +602,7 @@ def test_only_a_region_is_outlined() -> None:
 def test_texts_are_compared_letter_by_letter() -> None:
     mine, theirs = "so I w\u0430lked\u200b home!", "then he walked home."
     spans = [{"begin": 5, "end": 18, "source_begin": 8, "source_end": 20}]
-    laid = telling.align(mine, theirs, spans)
+    laid = letters.align(mine, theirs, spans)
     assert laid is not None
     assert [(p.kind, p.text) for p in laid.mine] == [
         ("plain", "so I "), ("passage", "1"), ("same", "w"), ("masked", "\u0430"), ("same", "lked"),
@@ -617,7 +618,7 @@ def test_no_letter_is_lost_or_moved() -> None:
     text = "".join(
         map(chr, [*range(1, 300), 0x200B, 0x202E, 0xFEFF, 0x1F600, 0x4E2D, 0xE0041, 0xD800])
     )
-    told = telling.pieces(text, disguises={"a"})
+    told = letters.pieces(text, disguises={"a"})
     shown = "".join(
         p.text if p.kind != "hidden" else chr(int(p.note[2:].split()[0], 16)) for p in told
     )
@@ -631,11 +632,11 @@ def test_spans_that_do_not_fit_show_nothing() -> None:
     for span in ({}, {"begin": 0, "end": 99, "source_begin": 0, "source_end": 1},
                  {"begin": 1, "end": 1, "source_begin": 0, "source_end": 1},
                  {"begin": "0", "end": 1, "source_begin": 0, "source_end": 1}):  # fmt: skip
-        assert telling.align("abc", "abc", [span]) is None
-    long = telling.align("x" * 50_000, "x" * 50_000, [
+        assert letters.align("abc", "abc", [span]) is None
+    long = letters.align("x" * 50_000, "x" * 50_000, [
         {"begin": 0, "end": 50_000, "source_begin": 0, "source_end": 50_000}])  # fmt: skip
     assert long is not None
-    assert sum(len(p.text) for p in long.mine if p.kind == "same") == telling.SHOWN_MAX
+    assert sum(len(p.text) for p in long.mine if p.kind == "same") == letters.SHOWN_MAX
 
 
 def test_every_word_is_in_both_languages() -> None:

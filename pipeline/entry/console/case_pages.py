@@ -8,7 +8,8 @@ from typing import Any, Final
 import orjson
 from starlette.responses import Response
 
-from pipeline.entry.console import findings, plates, telling
+from pipeline.entry import letters
+from pipeline.entry.console import findings, plates
 from pipeline.entry.console.app import Console, Visit, go
 from pipeline.entry.pictures import drawn
 from pipeline.model.errors import LedgerError, UsageError
@@ -121,8 +122,8 @@ def _handed_in(console: Console, submission_id: str, told: Mapping[str, Any]) ->
         "submission": row,
         "task": tasks[0] if tasks else None,
         "files": [f | {"is_picture": f["media_type"] in PICTURE_TYPES} for f in files[:12]],
-        "text": telling.pieces(row["text"], disguises=disguises),
-        "is_cut": len(row["text"]) > telling.SHOWN_MAX,
+        "text": letters.pieces(row["text"], disguises=disguises),
+        "is_cut": len(row["text"]) > letters.SHOWN_MAX,
     }
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from pipeline.bootstrap import House
-from pipeline.entry.console import telling
+from pipeline.entry import letters
 
 RAW_MAX: Final = 20_000
 FACTS_MAX: Final = 24
@@ -47,8 +47,8 @@ class Finding:
     raw: str
     facts: Sequence[tuple[str, Any]]
     tables: Sequence[Sequence[tuple[str, Any]]] = ()
-    aligned: telling.Aligned | None = None
-    excerpts: Sequence[tuple[Row, telling.Aligned]] = ()
+    aligned: letters.Aligned | None = None
+    excerpts: Sequence[tuple[Row, letters.Aligned]] = ()
     pictures: Pictures | None = None
     drawing: str = ""
     cluster: Row = field(default_factory=dict)
@@ -61,7 +61,7 @@ class Finding:
 
 def disguises_of(signals: Sequence[Row]) -> frozenset[str]:
     """Return the look-alike characters that these findings point at."""
-    return frozenset().union(*(telling.disguises_of(s["evidence"]) for s in signals))
+    return frozenset().union(*(letters.disguises_of(s["evidence"]) for s in signals))
 
 
 def signals_of(assessment: Row) -> list[dict[str, Any]]:
@@ -175,11 +175,11 @@ def _texts(
         return {}
     mine = texts.get(submission_id, evidence.get("where"))
     theirs = texts.get(signal["matched_submission_id"], evidence.get("source_where"))
-    if mine and theirs and max(len(mine), len(theirs)) <= telling.SHOWN_MAX:
-        aligned = telling.align(mine, theirs, spans, disguises)
+    if mine and theirs and max(len(mine), len(theirs)) <= letters.SHOWN_MAX:
+        aligned = letters.align(mine, theirs, spans, disguises)
         if aligned is not None:
             return {"aligned": aligned}
-    return {"excerpts": telling.excerpts(spans, disguises)}
+    return {"excerpts": letters.excerpts(spans, disguises)}
 
 
 def cluster_of(signal: Row) -> Row:

@@ -1,9 +1,10 @@
 """Texts as people compare them: letter by letter, with what is invisible made visible.
 
-A text becomes a list of pieces, each a kind, the characters and a note; a template writes them out and
-escapes them. Nothing that a stranger wrote becomes markup here.
+A text becomes a list of pieces, each a kind, the characters and a note; the console's template, a page
+of its own (``page``) or a terminal (``plain``) writes them out. What a stranger wrote is escaped there.
 """
 
+import html
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -85,6 +86,8 @@ def excerpts(
         mine, theirs = s.get("text"), s.get("source_text")
         if isinstance(mine, str) and isinstance(theirs, str) and mine and theirs:
             left, right = _letters(mine, theirs)
+            if _is_cut(s):
+                mine, theirs = mine[: _last(left)], theirs[: _last(right)]
             laid = Aligned(
                 mine=pieces(mine, left, {}, disguises),
                 theirs=pieces(theirs, right, {}, disguises),
@@ -126,6 +129,58 @@ def pieces(
     return told
 
 
+def page(titles: Sequence[str], laid: Sequence[Aligned]) -> str:
+    """Write aligned texts as one HTML page without outside assets; ``titles`` are of the two sides."""
+    heads = "".join(f"<h2>{html.escape(title)}</h2>" for title in titles)
+    rows = "".join(f"<p>{_markup(a.mine)}</p><p>{_markup(a.theirs)}</p>" for a in laid)
+    legend = " ".join(f"<span class='{name}'>{says}</span>" for name, says in _LEGEND.items())
+    return (
+        "<!doctype html><meta charset='utf-8'><title>Aligned text</title><style>"
+        "body{font:16px/1.6 system-ui;margin:2rem}main{display:grid;grid-template-columns:1fr 1fr;"
+        "gap:0 2rem}p{white-space:pre-wrap;overflow-wrap:anywhere}mark,.same{background:#ffe79a}"
+        ".masked,.alike{background:#ffc891;border-bottom:2px solid #b3261e}"
+        ".other{color:#d2483c;text-decoration:underline dotted}.hidden{background:#b3261e;color:#fff;"
+        f"font:600 .62em monospace;padding:0 .3em}}</style><p>{legend}</p><main>{heads}{rows}</main>"
+    )
+
+
+_LEGEND: Final = {
+    "same": "the same", "masked": "the same behind a disguise", "other": "differs",
+    "alike": "a look-alike character", "hidden": "an invisible character",
+}  # fmt: skip
+
+
+def _markup(told: Sequence[Piece]) -> str:
+    written = []
+    for piece in told:
+        text, note = html.escape(piece.text), html.escape(piece.note)
+        if piece.kind == "same":
+            written.append(f"<mark>{text}</mark>")
+        elif piece.kind == "plain":
+            written.append(text)
+        elif piece.kind == "passage":
+            written.append(f"<sup>{text}</sup>")
+        else:
+            written.append(f"<span class='{piece.kind}' title='{note}'>{text}</span>")
+    return "".join(written)
+
+
+def plain(told: Sequence[Piece]) -> list[tuple[str, str]]:
+    """Write pieces for a terminal: (characters, style); what differs is bracketed as well as coloured."""
+    written = []
+    for piece in told:
+        begin, end, style = _PLAIN.get(piece.kind, ("", "", ""))
+        text = "".join(c if c.isprintable() else " " for c in piece.text)
+        written.append((f"{begin}{text}{end}", style))
+    return written
+
+
+_PLAIN: Final = {
+    "masked": ("{", "}", "yellow"), "alike": ("{", "}", "yellow"), "other": ("[", "]", "red"),
+    "hidden": ("<", ">", "bold red"),
+}  # fmt: skip
+
+
 def is_hidden(character: str) -> bool:
     """Tell whether a character shows nothing, or turns the direction of others."""
     if character in _KEPT_CONTROLS:
@@ -152,6 +207,22 @@ def disguises_of(evidence: Mapping[str, Any]) -> frozenset[str]:
         if 0 < len(point) <= 6 and all(c in "0123456789ABCDEF" for c in point):
             found.add(chr(min(int(point, 16), 0x10FFFF)))
     return frozenset(found)
+
+
+def _is_cut(span: Mapping[str, Any]) -> bool:
+    """Tell whether a passage is longer than its excerpt: then the two end at different places."""
+    sides = (("begin", "end", "text"), ("source_begin", "source_end", "source_text"))
+    return any(
+        isinstance(span.get(a), int)
+        and isinstance(span.get(b), int)
+        and span[b] - span[a] > len(span[t])
+        for a, b, t in sides
+    )
+
+
+def _last(marks: bytearray) -> int:
+    """Return where the last letter ends that the other side has too."""
+    return len(marks.rstrip(bytes([OTHER]))) or len(marks)
 
 
 def _fits(span: Mapping[str, Any], mine: str, theirs: str) -> bool:
