@@ -1,6 +1,7 @@
 """Findings of the text room do not depend on order, on batches, or on unrelated texts."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -43,17 +44,38 @@ class NoFiles:
         raise ContentError("blob.unreadable", "no files here")
 
 
+DISGUISES: dict[str, Callable[[str], str]] = {
+    "none": str,
+    "zero width": "\u200b".join,
+    "look-alikes": lambda text: text.translate(str.maketrans("aeo", "\u0430\u0435\u043e")),
+    "full width": lambda text: "".join(
+        chr(ord(c) + 0xFEE0) if "!" <= c <= "~" else c for c in text
+    ),
+    "turned": lambda text: f"\u202e{text[::-1]}",
+}
+TASKS = (
+    {"task_id": "t0", "brief": SENTENCES[0] + SENTENCES[3]},
+    {"task_id": "t1", "extra": '{"canaries": ["counted the trams"]}'},
+)
+
+
+def world_with(rows: list[dict[str, object]]) -> World:
+    return world_of(Example(title="", submissions=tuple(rows), tasks=TASKS), NoFiles())
+
+
 @st.composite
-def submissions(draw: st.DrawFn) -> list[dict[str, object]]:
+def submissions(draw: st.DrawFn, most: int = 8) -> list[dict[str, object]]:
+    """Answers put together of the same few sentences, so that copies, merges and stock phrases meet."""
     rows: list[dict[str, object]] = []
-    for number in range(draw(st.integers(2, 6))):
+    for number in range(draw(st.integers(2, most))):
+        disguise = DISGUISES[draw(st.sampled_from(["none", "none", *DISGUISES]))]
         picked = draw(st.lists(st.sampled_from(SENTENCES), min_size=1, max_size=4))
         row: dict[str, object] = {
             "submission_id": f"s{number}",
-            "worker_id": draw(st.sampled_from(["w0", "w1", "w2"])),
+            "worker_id": draw(st.sampled_from(["w0", "w1", "w2", "w3", "w4"])),
             "task_id": draw(st.sampled_from(["t0", "t1"])),
             "submitted_at": START + timedelta(minutes=draw(st.integers(0, 5))),
-            "text": "".join(picked),
+            "text": disguise("".join(picked)),
         }
         if number and draw(st.booleans()):
             row["supersedes"] = f"s{draw(st.integers(0, number - 1))}"
@@ -66,8 +88,7 @@ def submissions(draw: st.DrawFn) -> list[dict[str, object]]:
 def test_text_room_order_and_batches_do_not_matter(
     rows: list[dict[str, object]], seed: int
 ) -> None:
-    world = world_of(Example(title="", submissions=tuple(rows)), NoFiles())
-    check_order_free(detector, world, tries=2, seed=seed)
+    check_order_free(detector, world_with(rows), tries=2, seed=seed)
 
 
 UNRELATED = int(os.environ.get("BOUNTYGUARD_UNRELATED", "300"))
@@ -96,7 +117,7 @@ def unrelated() -> tuple[World, pl.DataFrame]:
 @settings(max_examples=15 if UNRELATED < 1000 else 2, deadline=None)
 @given(rows=submissions())
 def test_text_room_unrelated_texts_change_nothing(rows: list[dict[str, object]]) -> None:
-    small = world_of(Example(title="", submissions=tuple(rows)), NoFiles())
+    small = world_with(rows)
     alone = find(detector, small)
     others, known = unrelated()
     large = replace(
