@@ -38,6 +38,8 @@ from pipeline.stores.segments import Segments
 from pipeline.stores.work import WorkQueue
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+BRIEF = "Say what you saw, and what it cost you. Name the violet paperweight where you like. "
+TASK = {"task_id": "t", "brief": BRIEF, "extra": '{"canaries": ["violet paperweight"]}'}
 ROUNDS = 3
 CHUNK = 5_000
 
@@ -54,6 +56,7 @@ def texts() -> dict[str, str]:
         "10 MB of ideographs": ideographs.tobytes().decode("utf-32-le"),
         "10 MB of one letter": "a" * 10_000_000,
         "10 MB of two words in turn": "spam eggs " * 1_000_000,
+        "10 MB of the brief again and again": BRIEF * (10_000_000 // len(BRIEF)),
         "10 MB of zero-width spaces": "\u200b" * 3_333_333,
         "100,000 of one letter": "a" * 100_000,
         "100,000 of one ideograph": "啊" * 100_000,
@@ -80,10 +83,15 @@ def alone(name: str, text: str, decoder: Decoder) -> dict[str, Any]:
     half = len(text) // 2
     earlier = text[:half] + "x" + text[half + 1 :]
     rows = tuple(
-        {"submission_id": sid, "submitted_at": START + timedelta(minutes=n), "text": t}
+        {
+            "submission_id": sid,
+            "task_id": "t",
+            "submitted_at": START + timedelta(minutes=n),
+            "text": t,
+        }
         for n, (sid, t) in enumerate((("s0", earlier), ("s1", text)))
     )
-    world = world_of(Example(title="", submissions=rows), decoder)
+    world = world_of(Example(title="", submissions=rows, tasks=(TASK,)), decoder)
     past, batch = MemoryPast.of(world, [detector]), world.batch(["s1"])
     found = detector.detect(batch, past).signals
     return {

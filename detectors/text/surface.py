@@ -92,15 +92,9 @@ def template_only(weights: npt.NDArray[np.uint8], given: Bools, answer: bool) ->
     total = int(weights.sum())
     if not answer or total < TEMPLATE_WEIGHT_MIN or 2 * int(given.sum()) < len(given):
         return None
-    own = 0
-    run = 0
-    for weight, quiet in zip(weights.tolist(), given.tolist(), strict=True):
-        if quiet:
-            own += run if run >= SHINGLE_UNITS else 0
-            run = 0
-        else:
-            run += weight
-    own += run if run >= SHINGLE_UNITS else 0
+    begins = np.flatnonzero(~given & np.concatenate([[True], given[:-1]]))
+    pieces = np.add.reduceat(np.where(given, 0, weights), begins, dtype=np.int64)
+    own = int(pieces[pieces >= SHINGLE_UNITS].sum()) if len(begins) else 0
     share = own / total
     if share > TEMPLATE_REVIEW_MAX or own > 2 * TEMPLATE_OWN_MAX:
         return None
@@ -129,7 +123,7 @@ def canaries_of(extra: str | None) -> list[str]:
 
 def canary(texts: Texts, index: int, phrases: Sequence[str], given: Bools) -> Surface | None:
     """Find a planted phrase that stands alone, not inside a quotation of the brief itself."""
-    folded = texts.folded(index)
+    folded, quiet = texts.folded(index), given.tobytes()
     for phrase in phrases:
         plain = read([phrase])
         wanted = plain.folded(0)
@@ -138,11 +132,8 @@ def canary(texts: Texts, index: int, phrases: Sequence[str], given: Bools) -> Su
         at = folded.find(wanted)
         while at >= 0:
             end = at + len(wanted)
-            before, after = given[max(at - 4, 0) : at], given[end : end + 4]
-            quoted = (len(before) > 0 and bool(before.all())) or (
-                len(after) > 0 and bool(after.all())
-            )
-            if not quoted:
+            around = quiet[max(at - 4, 0) : at], quiet[end : end + 4]
+            if not any(side and 0 not in side for side in around):
                 begin, stop = texts.sources(index, at, end)
                 return Surface(
                     code="text.canary",

@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pytest
 
 from detectors.checks import world_of
 from detectors.checks.conformance import find
 from detectors.text import detector
+from detectors.text.surface import template_only
 from pipeline.decode import open_decoder
 from pipeline.ports import Decoder, Example
 
@@ -155,3 +157,27 @@ def test_text_canary_inside_the_quoted_brief_is_no_finding(decoder: Decoder) -> 
     codes = {sid: {s["reason_code"] for s in rows} for sid, rows in found.items()}
     assert "text.canary" not in codes.get("s0", set())
     assert "text.canary" in codes["s1"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_only_pieces_as_long_as_a_shingle_are_the_workers_own(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    weights = draw.integers(1, 4, 300).astype(np.uint8)
+    given = np.repeat(draw.random(60) < 0.9, 5)
+    own, piece = 0, 0
+    for weight, quiet in [*zip(weights.tolist(), given.tolist(), strict=True), (0, True)]:
+        piece = 0 if quiet else piece + weight
+        own += weight if piece >= 12 and piece - weight >= 12 else piece if piece >= 12 else 0
+    found = template_only(weights, given, True)
+    assert (found is None) == (own > 48)
+    if found is not None:
+        assert found.evidence["own_weight"] == own
+        assert (found.strength > 0.3) == (own <= 24)
+
+
+def test_a_long_text_of_nothing_but_the_brief_is_one(decoder: Decoder) -> None:
+    brief = "Say what you saw, and what it cost you. Name the violet paperweight where you like. "
+    task = {"task_id": "t", "brief": brief, "extra": '{"canaries": ["violet paperweight"]}'}
+    rows = ({"submission_id": "s0", "task_id": "t", "text": brief * 5_000},)
+    found = find(detector, world_of(Example(title="", submissions=rows, tasks=(task,)), decoder))
+    assert found.signals["reason_code"].to_list() == ["text.template_only"]

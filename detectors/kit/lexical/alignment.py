@@ -145,9 +145,8 @@ def covered(texts: Texts, indexes: Sequence[int], hashes: U64) -> I64:
     found, lengths = texts.hashes[units], texts.lengths[units].astype(np.int64)
     nearest = np.minimum(np.searchsorted(hashes, found), len(hashes) - 1)
     begins = np.flatnonzero((hashes[nearest] == found) & (lengths > 0))
-    steps = np.zeros(len(units) + 1, np.int64)
-    steps[begins] = 1
-    np.subtract.at(steps, begins + lengths[begins], 1)
+    steps = -np.bincount(begins + lengths[begins], minlength=len(units) + 1)
+    steps[begins] += 1
     return units[np.cumsum(steps[:-1]) > 0]
 
 
