@@ -101,7 +101,7 @@ class TextDetector:
                 continue
             found |= _later_carriers(mine, when, past, kind)
         found |= set(_revisions_of(batch, past))
-        found |= _near(past, known | found)
+        found |= _near(past, made, known, found - known)
         return frozenset(found - known)
 
     def detect(self, batch: Batch, past: Past) -> Findings:
@@ -334,15 +334,18 @@ def _signature_head() -> bytes:
     return struct.pack("<qiB", 1, -128, 1)
 
 
-def _near(past: Past, ids: set[str]) -> set[str]:
-    """Name who shares a fingerprint with any of these, and all work of theirs.
+def _near(past: Past, made: pl.DataFrame, known: set[str], later: set[str]) -> set[str]:
+    """Name who shares a fingerprint with the batch or those later, and all work of theirs.
 
     What counts as a stock phrase, and which version of a work stands for it, may change for texts
-    that the batch itself does not resemble.
+    that the batch itself, whose fingerprints were just ``made``, does not resemble.
     """
-    carriers = set(ids)
+    carriers = known | later
     for kind in (WINNOW, WHOLE, BAND):
-        keys = past.fingerprints(kind, sorted(ids))["keys"].explode(empty_as_null=True)
+        prints = [made.filter(pl.col("kind") == kind)["keys"]]
+        if later:
+            prints.append(past.fingerprints(kind, sorted(later))["keys"])
+        keys = pl.concat(prints).explode(empty_as_null=True)
         found = past.postings(kind, keys.drop_nulls().unique(), df_max=DF_MAX, limit=ROWS_MAX)
         carriers |= set(found["submission_id"])
     workers = past.submissions(sorted(carriers))["worker_id"].unique().to_list()

@@ -84,6 +84,9 @@ def test_json_on_standard_output_is_clean(tmp_path: Path) -> None:
     assert answer["outcome"] in ("block_and_review", "decline")
     why = orjson.loads(bountyguard(tmp_path, "explain", held, "--format", "json"))
     assert why["signals"]
+    shown = bountyguard(tmp_path, "explain", "bicycle-6").decode()  # to people, letter by letter
+    assert "Im{\u0430}gine the bike {\u0430}s" in shown
+    assert "Im{a}gine the bike {a}s" in shown
     lines = bountyguard(tmp_path, "export", "assessments", "--format", "jsonl").splitlines()
     assert all(orjson.loads(line)["submission_id"] for line in lines)
 
