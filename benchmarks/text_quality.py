@@ -211,16 +211,29 @@ def essays(decoder: Decoder) -> list[dict[str, Any]]:
     return told
 
 
-def honest_news(decoder: Decoder) -> list[dict[str, Any]]:
-    """All pairs of real texts of one kind at once: how many pairs are called sure."""
+def one_topic(decoder: Decoder) -> Told:
+    """Pairs of real texts on one topic, reposts and stories of one event among them: who is accused."""
+    folder = SHARED / "texts"
+    hotel = pl.read_parquet(folder / "zh_hotel_reviews.parquet").filter(
+        pl.col("origin") == "ChnSentiCorp_htl_all", pl.col("text").str.len_chars() >= 80
+    )["text"]
+    bbc = pl.read_parquet(folder / "en_bbc.parquet").filter(pl.col("text").str.len_chars() >= 300)
+    topics = {
+        "zh": [("hotel", text) for text in hotel.unique(maintain_order=True)[:2000]],
+        "en": list(zip(bbc["category"], bbc["text"].str.slice(0, 2000), strict=True)),
+    }
     told = []
-    for language, texts in corpora().items():
-        some = texts[:2000]
-        signals = judged(world([(f"s{n:04d}", t) for n, t in enumerate(some)], decoder))
-        sure = signals.filter(pl.col("strength") >= SURE).height
-        told.append({"part": "pairs", "language": language, "kind": "reposts included",
-                     "n": (pairs := len(some) * (len(some) - 1) // 2), "sure": sure,
-                     "at_most_1_in": round(1 / upper(sure, pairs))})  # fmt: skip
+    for language, texts in topics.items():
+        topic = {f"s{n:04d}": kind for n, (kind, _) in enumerate(texts)}
+        named = judged(world(list(zip(topic, (t for _, t in texts), strict=True)), decoder)).select(
+            "submission_id", "matched_submission_id", "strength"
+        )
+        best = [s for mine, source, s in named.iter_rows() if topic[mine] == topic.get(source)]
+        pairs = sum(n * (n - 1) // 2 for n in Counter(topic.values()).values())
+        hits = sum(strength >= SURE for strength in best)
+        told.append({"part": "one topic", "language": language, "kind": "reposts included", "n": pairs,
+                     "sure": hits, "look": sum(strength >= LOOK for strength in best),
+                     "sure_at_most_1_in": round(1 / upper(hits, pairs))})  # fmt: skip
     return told
 
 
@@ -341,7 +354,7 @@ def main() -> None:
             "crowd": lambda: crowd(asked.sources, decoder),
             "brief": lambda: shared_brief(decoder),
             "essays": lambda: essays(decoder),
-            "pairs": lambda: honest_news(decoder),
+            "pairs": lambda: one_topic(decoder),
             "task": lambda: one_task(decoder),
             "drop": lambda: drop(asked.market, decoder),
         }
