@@ -304,9 +304,9 @@ def _foreign(
                 "content_index": row["content_index"],
                 "sha256": row["digest"],
                 "mark": seen.name,
-                "erased": seen.ghost_z is not None,
+                "erased": seen.ghost,
                 "correlation": seen.score,
-                "deviations": seen.ghost_z,
+                "deviations": seen.deviations,
                 "located_at": [round(v / frames[0].scale) for v in seen.box],
             },
         )

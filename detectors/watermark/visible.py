@@ -1,10 +1,11 @@
 """Visible marks of others: learned from examples that carry one, found in new pictures.
 
 What many pictures share at one place is the mark, what they do not is the picture: the median of
-their gradients keeps the first and loses the second (Dekel et al. 2017). A new picture is searched
-by normalised correlation of bounded gradients over a pyramid, which a faint mark passes and a busy
-picture does not. Where the mark was erased but its ghost remains, the correlation at its usual
-place is weak yet far from chance.
+their strokes keeps the first and loses the second (Dekel et al. 2017). Strokes are gradients of
+bounded length without what runs on straight, so that horizons, window frames and lines of a form
+resemble no mark. A new picture is searched roughly over a pyramid at half the size, and what is
+nominated, the mark's usual place always, is measured at full size and fine scales. Where the mark
+was erased but its ghost remains, the correlation at its usual place is weak yet far from chance.
 """
 
 import base64
@@ -24,11 +25,23 @@ from pipeline.model.errors import UsageError
 SIDE: Final = 384
 """Longer side at which marks are learned and usual places are told."""
 EXAMPLES_MIN: Final = 4
-MATCH_MIN, MATCH_SURE = 0.36, 0.46
-GHOST_Z_MIN: Final = 5.0
+MATCH_MIN, MATCH_SURE = 0.27, 0.33
+"""Correlation from which a mark is seen wherever it lies, and is sure."""
+HOME_MIN, HOME_Z_MIN = 0.18, 6.5
+"""Correlation, and deviations of the picture's other places, that suffice at the usual place."""
+HOME_REACH, HOME_STRETCH = 0.06, 0.065
+"""How far from the usual place and size (shares of the side, logarithm of scale) still counts."""
+GHOST_Z_MIN: Final = 5.5
 SOFTNESS: Final = 6.0
+STRAIGHT: Final = 25
+"""Pixels over which what is alike along its own direction counts as a straight line."""
 TILED_MIN: Final = 0.19
-_SCALES: Final = tuple(float(s) for s in np.exp(np.arange(math.log(0.5), math.log(2.01), 0.06)))
+ROUGH: Final = 2
+"""How much the rough search reduces pictures and marks."""
+NOMINATED: Final = 3
+_SCALES: Final = tuple(float(s) for s in np.exp(np.arange(math.log(0.5), math.log(2.01), 0.04)))
+_FINE: Final = tuple(float(s) for s in np.exp(np.arange(-3, 4) * 0.0125))
+_AT_HOME: Final = tuple(float(s) for s in np.exp(np.arange(-5, 6) * 0.0125))
 
 Floats = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
@@ -36,48 +49,55 @@ Pixels = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """One known mark: bounded gradients (rows, columns, 2), and where its corner usually lies
+    """One known mark: its strokes (rows, columns, 2), and where its corner usually lies
     (x, y as shares of width and height)."""
 
     name: str
-    gradients: Floats = field(repr=False, compare=False)
+    strokes: Floats = field(repr=False, compare=False)
     place: tuple[float, float]
     examples: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """A mark in a picture: correlation, where (x0, y0, x1, y1 pixels of the picture given), and
-    for a ghost how many deviations its place stands out."""
+    """A mark in a picture: correlation, how many deviations of other places it stands out, where
+    (x0, y0, x1, y1 pixels of the picture given), whether that is its usual place, and whether all
+    that is left of it is a ghost."""
 
     name: str
     score: float
+    deviations: float
     box: tuple[int, int, int, int]
     scale: float
-    ghost_z: float | None = None
+    at_home: bool
+    ghost: bool = False
 
     @property
     def strength(self) -> float:
         """0.6 and more where it was never seen by chance, 0.3 where it is worth a look."""
-        if self.ghost_z is not None:
+        if self.ghost:
             return 0.3
         return min(0.9, 0.6 + self.score - MATCH_SURE) if self.score >= MATCH_SURE else 0.35
 
 
-def _grey(pixels: Pixels, scale: float) -> Floats:
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(grey, size, interpolation=how), np.float32)
+def _grey(pixels: Pixels) -> Pixels:
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
-def _gradients(grey: Floats) -> Floats:
+def _gradients(grey: Pixels) -> Floats:
     """Gradients with their length bounded by one: edges of a picture outweigh no mark."""
-    soft = cv2.GaussianBlur(grey, (0, 0), 0.8)
-    gx = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3) / 4
-    gy = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3) / 4
-    length = cv2.magnitude(gx, gy) + SOFTNESS
+    soft = cv2.GaussianBlur(grey.astype(np.float32), (0, 0), 0.8)
+    gx = cv2.Sobel(soft, cv2.CV_32F, 1, 0, ksize=3, scale=0.25)
+    gy = cv2.Sobel(soft, cv2.CV_32F, 0, 1, ksize=3, scale=0.25)
+    length = cv2.magnitude(gx, gy) + np.float32(SOFTNESS)
     return np.asarray(np.dstack([gx / length, gy / length]), np.float32)
+
+
+def _strokes(gradients: Floats, straight: int = STRAIGHT) -> Floats:
+    """Gradients less what they are on average along the edge that they cross."""
+    gx, gy = cv2.split(gradients)
+    gx, gy = gx - cv2.blur(gx, (1, straight)), gy - cv2.blur(gy, (straight, 1))
+    return np.asarray(np.dstack([gx, gy]), np.float32)
 
 
 def learn(name: str, pictures: Sequence[Pixels]) -> Template:
@@ -94,18 +114,31 @@ def learn(name: str, pictures: Sequence[Pixels]) -> Template:
     for picture in pictures:
         grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
         fitted = cv2.resize(grey, size, interpolation=cv2.INTER_AREA)
-        stack.append(_gradients(np.asarray(fitted, np.float32)))
-    shared = np.asarray(np.median(np.stack(stack), axis=0), np.float32)
-    box = _extent(np.asarray(cv2.magnitude(shared[..., 0], shared[..., 1]), np.float32))
+        stack.append(_gradients(np.asarray(fitted, np.uint8)))
+    shared = _shared(stack)
+    box = _extent(_length(shared))
     if box is None:
         raise UsageError("marks.learn", "the pictures share no mark at one place")
     x0, y0, x1, y1 = box
+    strokes = _shared([_strokes(gradients) for gradients in stack])
+    noise = float(np.median(_length(strokes)))
+    own = strokes[y0:y1, x0:x1]
+    # what is no longer than what the pictures share by chance is taken away
+    kept = np.maximum(0.0, 1 - 2 * noise / np.maximum(_length(own), 1e-6))
     return Template(
         name=name,
-        gradients=np.ascontiguousarray(shared[y0:y1, x0:x1]),
+        strokes=np.ascontiguousarray(own * kept[..., None]),
         place=(round(x0 / size[0], 4), round(y0 / size[1], 4)),
         examples=len(pictures),
     )
+
+
+def _shared(stack: Sequence[Floats]) -> Floats:
+    return np.asarray(np.median(np.stack(stack), axis=0), np.float32)
+
+
+def _length(vectors: Floats) -> Floats:
+    return np.asarray(cv2.magnitude(vectors[..., 0], vectors[..., 1]), np.float32)
 
 
 def _extent(length: Floats) -> tuple[int, int, int, int] | None:
@@ -131,69 +164,148 @@ def _extent(length: Floats) -> tuple[int, int, int, int] | None:
 
 def find_known(pixels: Pixels, templates: Sequence[Template]) -> Sighting | None:
     """Find the best known mark in a picture; a ghost only where no mark is seen."""
+    grey = _grey(pixels)
+    base = SIDE / max(grey.shape)
     best: Sighting | None = None
-    ghost: Sighting | None = None
-    base = SIDE / max(pixels.shape[:2])
+    for template, nominated in zip(templates, _nominate(grey, base, templates), strict=True):
+        for place in (None, *nominated):
+            seen = _measure(grey, base, template, place)
+            if seen is not None and (best is None or _rank(seen) > _rank(best)):
+                best = seen
+    return best
+
+
+def _rank(sighting: Sighting) -> tuple[bool, float]:
+    return not sighting.ghost, sighting.score
+
+
+Place = tuple[float, float, float]
+"""A scale (1 as learned) and the corner of a mark (x, y), in shares of the picture's sides."""
+
+
+def _nominate(grey: Pixels, base: float, templates: Sequence[Template]) -> list[list[Place]]:
+    """Search roughly: for every template the most likely places, each at another scale or spot."""
+    small = _fit(grey, min(1.0, 1.5 * base * _SCALES[-1] / ROUGH))
+    found: list[list[tuple[float, Place]]] = [[] for _ in templates]
     for scale in _SCALES:
-        field_ = _gradients(_grey(pixels, base * scale))
-        for template in templates:
-            seen = _correlate(field_, template)
-            if seen is None:
+        shrunk = _fit(small, base * scale / ROUGH * max(grey.shape) / max(small.shape))
+        field_ = _strokes(_gradients(shrunk), STRAIGHT // ROUGH | 1)
+        energy = np.square(field_).sum(axis=2)
+        for rough, kept in zip(templates, found, strict=True):
+            scores = _correlation(field_, energy, _reduced(rough))
+            if scores is None:
                 continue
-            score, at, deviation = seen
-            box = _box(template, at, base * scale)
-            sighting = Sighting(name=template.name, score=round(score, 4), box=box, scale=scale)
-            if best is None or score > best.score:
-                best = sighting
-            at_home = abs(scale - 1) < 0.04
-            faint = _ghost(field_, template, deviation, base * scale) if at_home else None
-            if faint is not None and (ghost is None or _deviations(faint) > _deviations(ghost)):
-                ghost = faint
-    if best is not None and best.score >= MATCH_MIN:
-        return best
-    return ghost
+            y, x = divmod(int(scores.argmax()), scores.shape[1])
+            place = (scale, x / field_.shape[1], y / field_.shape[0])
+            kept.append((float(scores[y, x]), place))
+    return [[place for _, place in _apart(kept)] for kept in found]
 
 
-def _deviations(sighting: Sighting) -> float:
-    return sighting.ghost_z or 0.0
+def _apart(found: list[tuple[float, Place]]) -> list[tuple[float, Place]]:
+    """The best few that are not about one place."""
+    out: list[tuple[float, Place]] = []
+    for score, place in sorted(found, reverse=True):
+        near = any(
+            abs(math.log(place[0] / other[0])) < 0.05
+            and abs(place[1] - other[1]) + abs(place[2] - other[2]) < 0.05
+            for _, other in out
+        )
+        if not near:
+            out.append((score, place))
+        if len(out) == NOMINATED:
+            break
+    return out
 
 
-def _correlate(field_: Floats, template: Template) -> tuple[float, tuple[int, int], Floats] | None:
-    own = template.gradients
-    if field_.shape[0] < own.shape[0] or field_.shape[1] < own.shape[1]:
+def _reduced(template: Template) -> Floats:
+    rows, columns = template.strokes.shape[:2]
+    size = (max(4, columns // ROUGH), max(4, rows // ROUGH))
+    return np.asarray(cv2.resize(template.strokes, size, interpolation=cv2.INTER_AREA), np.float32)
+
+
+def _fit(grey: Pixels, scale: float) -> Pixels:
+    size = (max(8, round(grey.shape[1] * scale)), max(8, round(grey.shape[0] * scale)))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(grey, size, interpolation=how), np.uint8)
+
+
+def _correlation(field_: Floats, energy: Floats, own: Floats) -> Floats | None:
+    """Normalised correlation with a mark at every place where it fits; None where it does not."""
+    rows, columns = own.shape[:2]
+    if field_.shape[0] < rows or field_.shape[1] < columns:
         return None
     product = cv2.matchTemplate(field_, own, cv2.TM_CCORR)
-    energy = cv2.boxFilter(
-        (field_ * field_).sum(axis=2), cv2.CV_32F, (own.shape[1], own.shape[0]),
-        normalize=False, anchor=(0, 0), borderType=cv2.BORDER_CONSTANT,
+    local = cv2.boxFilter(
+        energy, cv2.CV_32F, (columns, rows), normalize=False, anchor=(0, 0),
+        borderType=cv2.BORDER_CONSTANT,
     )[: product.shape[0], : product.shape[1]]  # fmt: skip
-    floor = 0.004 * own.shape[0] * own.shape[1]
-    score = product / (np.sqrt(np.maximum(energy, floor)) * np.sqrt(float((own * own).sum())))
-    y, x = divmod(int(score.argmax()), score.shape[1])
-    return float(score[y, x]), (x, y), np.asarray(score, np.float32)
+    norm = np.sqrt(np.maximum(local, 0.004 * rows * columns) * float(np.square(own).sum()))
+    return np.asarray(product / np.maximum(norm, 1e-6), np.float32)
 
 
-def _ghost(field_: Floats, template: Template, score: Floats, scale: float) -> Sighting | None:
-    """Judge the usual place against all others of the picture (deviations, robust)."""
-    x = round(template.place[0] * field_.shape[1])
-    y = round(template.place[1] * field_.shape[0])
-    near = score[max(0, y - 2) : y + 3, max(0, x - 2) : x + 3]
-    if near.size == 0 or score.size < 400:
+def _measure(grey: Pixels, base: float, template: Template, place: Place | None) -> Sighting | None:
+    """Measure one place at fine scales; None stands for the usual one. None where nothing is seen."""
+    scale, x, y = (1.0, *template.place) if place is None else place
+    scales = [scale * step for step in (_AT_HOME if place is None else _FINE)]
+    best = (-1.0, 0, 0, scales[0])
+    for one in scales:
+        seen = _closely(grey, base * one, template.strokes, (x, y), HOME_REACH)
+        if seen is not None and seen[0] > best[0]:
+            best = (*seen, one)
+    score, left, top, scale = best
+    shape = [side * base * scale for side in grey.shape]
+    away = max(abs(left / shape[1] - template.place[0]), abs(top / shape[0] - template.place[1]))
+    at_home = away <= HOME_REACH + 0.01 and abs(math.log(scale)) <= HOME_STRETCH
+    sure = score >= MATCH_MIN
+    if not sure and not (at_home and score >= HOME_MIN / 2):
         return None
-    middle = float(np.median(score))
-    spread = 1.4826 * float(np.median(np.abs(score - middle))) + 1e-6
-    z = (float(near.max()) - middle) / spread
-    if z < GHOST_Z_MIN:
+    deviations = score / _usual(grey, base * scale, template.strokes)
+    if not sure and deviations < GHOST_Z_MIN:
         return None
-    box = _box(template, (x, y), scale)
     return Sighting(
-        name=template.name, score=round(float(near.max()), 4), box=box,
-        scale=round(scale, 4), ghost_z=round(z, 2),
+        name=template.name, score=round(score, 4), deviations=round(deviations, 2),
+        box=_box(template, (left, top), base * scale), scale=round(scale, 4), at_home=at_home,
+        ghost=not sure and (score < HOME_MIN or deviations < HOME_Z_MIN),
     )  # fmt: skip
 
 
+def _closely(
+    grey: Pixels, scale: float, own: Floats, corner: tuple[float, float], reach: float
+) -> tuple[float, int, int] | None:
+    """The best correlation within ``reach`` (shares) of a corner, and where (x, y)."""
+    shrunk = _fit(grey, scale)
+    rows, columns = own.shape[:2]
+    margin = STRAIGHT // 2 + 4
+    spans = []
+    for extent, side, share in zip(shrunk.shape[::-1], (columns, rows), corner, strict=True):
+        low = max(0, math.floor((share - reach) * extent))
+        high = min(extent, math.ceil((share + reach) * extent) + side)
+        low = max(0, min(low, extent - side))
+        if high - low < side:
+            return None
+        spans.append((low, high, max(0, low - margin), min(extent, high + margin)))
+    (x0, x1, left, right), (y0, y1, top, bottom) = spans
+    field_ = _strokes(_gradients(shrunk[top:bottom, left:right]))
+    field_ = field_[y0 - top : y1 - top, x0 - left : x1 - left]
+    scores = _correlation(field_, np.square(field_).sum(axis=2), own)
+    if scores is None:
+        return None
+    y, x = divmod(int(scores.argmax()), scores.shape[1])
+    return float(scores[y, x]), x0 + x, y0 + y
+
+
+def _usual(grey: Pixels, scale: float, own: Floats) -> float:
+    """How far correlation strays from nothing over the whole picture (half the middle 68 %)."""
+    field_ = _strokes(_gradients(_fit(grey, scale)))
+    scores = _correlation(field_, np.square(field_).sum(axis=2), own)
+    if scores is None or scores.size < 400:
+        return 1.0
+    low, high = np.quantile(scores[::2, ::2], (0.16, 0.84))
+    return max(float(high - low) / 2, 1e-3)
+
+
 def _box(template: Template, at: tuple[int, int], scale: float) -> tuple[int, int, int, int]:
-    rows, columns = template.gradients.shape[:2]
+    rows, columns = template.strokes.shape[:2]
     x0, y0 = at[0] / scale, at[1] / scale
     return round(x0), round(y0), round(x0 + columns / scale), round(y0 + rows / scale)
 
@@ -204,7 +316,8 @@ def tiled(pixels: Pixels) -> tuple[float, tuple[int, int]]:
     Autocorrelation of bounded gradients at the best lag of a tenth to a half of the picture. A
     fence or a wall of windows repeats too: worth a look, never more.
     """
-    field_ = _gradients(_grey(pixels, SIDE / max(pixels.shape[:2])))
+    grey = _grey(pixels)
+    field_ = _gradients(_fit(grey, SIDE / max(grey.shape)))
     rows, columns = field_.shape[:2]
     total = np.zeros((2 * rows, 2 * columns), np.float32)
     for part in (0, 1):
@@ -219,14 +332,14 @@ def tiled(pixels: Pixels) -> tuple[float, tuple[int, int]]:
 
 
 def to_json(templates: Sequence[Template]) -> bytes:
-    """Write the asset ``watermark.templates``: gradients as signed bytes."""
+    """Write the asset ``watermark.templates``: strokes as signed bytes."""
     rows: list[dict[str, Any]] = []
     for t in templates:
-        packed = np.clip(np.rint(t.gradients * 127), -127, 127).astype(np.int8)
+        packed = np.clip(np.rint(t.strokes * 127), -127, 127).astype(np.int8)
         rows.append(
             {
                 "name": t.name, "place": list(t.place), "examples": t.examples,
-                "shape": list(packed.shape), "gradients": base64.b64encode(packed.tobytes()).decode(),
+                "shape": list(packed.shape), "strokes": base64.b64encode(packed.tobytes()).decode(),
             }
         )  # fmt: skip
     return msgspec.json.encode({"templates": rows})
@@ -239,8 +352,8 @@ def from_json(data: bytes) -> tuple[Template, ...]:
         return tuple(
             Template(
                 name=str(row["name"]),
-                gradients=np.asarray(
-                    np.frombuffer(base64.b64decode(row["gradients"]), np.int8)
+                strokes=np.asarray(
+                    np.frombuffer(base64.b64decode(row["strokes"]), np.int8)
                     .reshape(row["shape"])
                     .astype(np.float32)
                     / np.float32(127),

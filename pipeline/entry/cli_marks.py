@@ -123,7 +123,7 @@ def learn(
 
     with house(home) as opened:
         made, unread = learn_mark(opened, folder, name or folder.resolve().name)
-    rows, columns = made.gradients.shape[:2]
+    rows, columns = made.strokes.shape[:2]
     if form is Format.json:
         write_json({"name": made.name, "examples": made.examples, "place": list(made.place),
                     "size": [columns, rows], "unread": unread})  # fmt: skip

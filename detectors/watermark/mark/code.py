@@ -7,16 +7,14 @@ code is the rate-1/3, constraint-length-9 convolutional code 557, 663, 711 (octa
 """
 
 import hashlib
-import heapq
 import hmac
-import itertools
-from collections.abc import Iterator
-from functools import cache
-from typing import Any, Final
+from functools import cache, lru_cache
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from detectors.watermark.mark.kernels import likeliest
 from detectors.watermark.mark.keys import MarkKey
 
 SERIAL_BITS: Final = 64
@@ -49,20 +47,25 @@ def unseal(key: MarkKey, message: Bits) -> int | None:
     return serial if hmac.compare_digest(mac, _mac(key, serial)) else None
 
 
+@lru_cache(maxsize=64)
+def _subkey(key: MarkKey, purpose: str) -> bytes:
+    return key.derive(purpose)
+
+
 def _mac(key: MarkKey, serial: int) -> bytes:
-    made = hmac.new(key.derive("mac"), serial.to_bytes(8, "big"), hashlib.sha256).digest()
+    made = hmac.digest(_subkey(key, "mac"), serial.to_bytes(8, "big"), hashlib.sha256)
     return made[: MAC_BITS // 8]
 
 
 def _stream(key: MarkKey, mac: bytes) -> int:
-    made = hmac.new(key.derive("cipher"), mac, hashlib.sha256).digest()
+    made = hmac.digest(_subkey(key, "cipher"), mac, hashlib.sha256)
     return int.from_bytes(made[:8], "big")
 
 
 @cache
-def _trellis() -> tuple[npt.NDArray[np.intp], Soft, Bits]:
+def _trellis() -> tuple[npt.NDArray[np.int64], Soft, Bits]:
     """Per state: its two predecessors, the outputs (±1) on the way, and the bit that led here."""
-    previous = np.zeros((_STATES, 2), np.intp)
+    previous = np.zeros((_STATES, 2), np.int64)
     output = np.zeros((_STATES, 2, len(_POLYNOMIALS)), np.float32)
     bit = np.zeros(_STATES, np.uint8)
     for state in range(_STATES):
@@ -89,60 +92,17 @@ def encode(message: Bits) -> npt.NDArray[np.float32]:
 
 def decode(soft: Soft) -> Bits:
     """Find the message whose code correlates best with ``soft`` (``CODED_BITS`` values)."""
-    return next(decode_list(soft, 1))
+    return np.asarray(decode_list(soft, 1)[0], np.uint8)
 
 
-def decode_list(soft: Soft, count: int) -> Iterator[Bits]:
-    """Yield the ``count`` messages whose codes correlate best with ``soft``, best first.
+def decode_list(soft: Soft, count: int) -> Bits:
+    """Find the ``count`` messages whose codes correlate best with ``soft``: rows, best first.
 
     A Viterbi pass forwards, then a best-first search backwards whose estimate, the forward metric,
     is exact (tree-trellis algorithm, Soong and Huang 1991): each further message costs one walk
     through the trellis. A MAC tells which of them was written.
     """
-    previous, _, bit = _trellis()
-    gains, metrics = _forward(soft)
-    order = itertools.count()
-    # total metric (negated), tie-break, step and state from which to walk on, gain of what is
-    # walked, and its bits, last first
-    queue: list[tuple[float, int, int, int, float, tuple[Any, ...]]] = [
-        (-float(metrics[-1, 0]), next(order), len(gains), 0, 0.0, ())
-    ]
-    for _ in range(count):
-        if not queue:
-            return
-        _, _, step, state, walked, bits = heapq.heappop(queue)
-        while step > 0:
-            step -= 1
-            bits = (int(bit[state]), bits)
-            told = [float(gains[step, state, way]) for way in (0, 1)]
-            total = [float(metrics[step, previous[state, way]]) + told[way] for way in (0, 1)]
-            best = int(total[1] > total[0])
-            if total[1 - best] > _NEVER / 2:
-                other = int(previous[state, 1 - best])
-                row = (-(total[1 - best] + walked), next(order), step, other,
-                       walked + told[1 - best], bits)  # fmt: skip
-                heapq.heappush(queue, row)
-            walked += told[best]
-            state = int(previous[state, best])
-        yield _unwound(bits)
-
-
-def _unwound(bits: tuple[Any, ...]) -> Bits:
-    """Lay out linked bits, first one outermost, as a message."""
-    message = np.zeros(MESSAGE_BITS, np.uint8)
-    for at in range(MESSAGE_BITS):
-        message[at], bits = bits
-    return message
-
-
-def _forward(soft: Soft) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Gains of every branch (steps, states, 2), and the best metric before every step."""
-    previous, output, _ = _trellis()
-    steps = soft.reshape(-1, len(_POLYNOMIALS)).astype(np.float32)
-    gains = output.reshape(-1, len(_POLYNOMIALS)) @ steps.T
-    gains = np.ascontiguousarray(gains.T).reshape(len(steps), _STATES, 2)
-    metrics = np.full((len(steps) + 1, _STATES), _NEVER, np.float32)
-    metrics[0, 0] = 0.0
-    for step, gain in enumerate(gains):
-        (metrics[step][previous] + gain).max(axis=1, out=metrics[step + 1])
-    return gains, metrics
+    previous, output, bit = _trellis()
+    steps = np.ascontiguousarray(soft, np.float32).reshape(-1, len(_POLYNOMIALS))
+    found = likeliest(steps, previous, output, bit, _NEVER, MESSAGE_BITS, count)
+    return np.asarray(found, np.uint8)

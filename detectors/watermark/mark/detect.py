@@ -20,6 +20,7 @@ from detectors.watermark.mark.code import (
     seal,
     unseal,
 )
+from detectors.watermark.mark.kernels import whiten_lines
 from detectors.watermark.mark.keys import MarkKey
 from detectors.watermark.mark.search import (
     DIHEDRAL,
@@ -33,7 +34,16 @@ from detectors.watermark.mark.search import (
     stages,
     whiten_picture,
 )
-from detectors.watermark.mark.tile import CANONICAL, TILE, Floats, Ints, activity, layout, listen
+from detectors.watermark.mark.tile import (
+    CANONICAL,
+    TILE,
+    Floats,
+    Ints,
+    activity,
+    heard,
+    layout,
+    sync_places,
+)
 
 WORKING_SIDE: Final = 1024
 """Shorter side of the picture that is read; larger ones are reduced to it."""
@@ -102,15 +112,15 @@ class _Work:
             size = (round(gray.shape[1] * self.factor), round(gray.shape[0] * self.factor))
             gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
         self.luma: Floats = np.asarray(gray, np.float32)
-        self.white = whiten_picture(self.luma)
         self.scale = min(self.luma.shape) / CANONICAL
+        self._laid: tuple[Matrix, Floats] | None = None
 
     @cached_property
     def small(self) -> tuple[Floats, float]:
         """The whitened picture at search size, and its pixels per working pixel."""
         ratio = SEARCH_SIDE / min(self.luma.shape)
         if ratio > 0.8:
-            return self.white, 1.0
+            return whiten_picture(self.luma), 1.0
         size = (round(self.luma.shape[1] * ratio), round(self.luma.shape[0] * ratio))
         reduced = cv2.resize(self.luma, size, interpolation=cv2.INTER_AREA)
         return whiten_picture(np.asarray(reduced, np.float32)), ratio
@@ -119,23 +129,39 @@ class _Work:
         """Yield the spectra of the whole picture, its middle, or its quarters."""
         if name == "all":
             yield self.whole
-            return
-        white, ratio = self.small
-        height, width = white.shape
-        if name == "middle":
-            side = min(height, width, MIDDLE_SIDE)
-            y, x = (height - side) // 2, (width - side) // 2
-            yield spectrum(white[y : y + side, x : x + side], ratio)
-            return
-        for y in (0, height // 2):
-            for x in (0, width // 2):
-                yield spectrum(white[y : y + height // 2, x : x + width // 2], ratio)
+        elif name == "middle":
+            yield self.middle
+        else:
+            yield from self.quarters
 
     @cached_property
     def whole(self) -> Spectrum:
         """The spectrum of the whole picture at search size."""
         white, ratio = self.small
         return spectrum(white, ratio)
+
+    @cached_property
+    def middle(self) -> Spectrum:
+        """The spectrum of the window in which bends are looked for."""
+        white, ratio = self.small
+        side = min(*white.shape, MIDDLE_SIDE)
+        y, x = (white.shape[0] - side) // 2, (white.shape[1] - side) // 2
+        return spectrum(white[y : y + side, x : x + side], ratio)
+
+    @cached_property
+    def quarters(self) -> tuple[Spectrum, ...]:
+        """The spectra of the picture's four quarters."""
+        white, ratio = self.small
+        tall, wide = white.shape[0] // 2, white.shape[1] // 2
+        return tuple(
+            spectrum(white[y : y + tall, x : x + wide], ratio) for y in (0, tall) for x in (0, wide)
+        )
+
+    def canvas(self, homography: Matrix) -> Floats:
+        """The picture laid out in canonical pixels; the last one is kept, it is often asked again."""
+        if self._laid is None or not np.array_equal(self._laid[0], homography):
+            self._laid = (homography, _canvas(self.luma, homography))
+        return self._laid[1]
 
 
 def read(pixels: npt.NDArray[np.uint8], keys: Iterable[MarkKey], *, thorough: bool = True) -> list[
@@ -204,24 +230,20 @@ def _glance(work: _Work, key: MarkKey, matrix: Matrix) -> float:
     homography = np.diag([ratio, ratio, 1.0]) @ _centred(work, matrix)
     sampled, size = _sampling(white.shape, homography)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    laid = np.asarray(cv2.warpPerspective(white, sampled, size, flags=flags), np.float32)
+    laid = np.asarray(cv2.warpAffine(white, sampled[:2], size, flags=flags), np.float32)
     return _peak(_whiten_tile(_sum_tiles(laid, 0, 0), _in_band(matrix)), key)[2]
 
 
 def _plain(work: _Work, key: MarkKey) -> Matrix:
-    """The best of the eight ways to lay an uncropped picture, judged on one folding."""
+    """The best of the eight ways to lay an uncropped picture, judged on one folding.
+
+    To turn or mirror a tile is to turn or mirror its lines.
+    """
     eye = np.eye(2) * work.scale
-    tile = _fold(work, _centred(work, eye))
-    seen = _in_band(eye)
-    scores = [_peak(_whiten_tile(_turn(tile, turn), seen), key)[2] for turn in range(len(DIHEDRAL))]
-    return np.asarray(DIHEDRAL[int(np.argmax(scores))] * work.scale, np.float64)
-
-
-def _turn(tile: Floats, which: int) -> Floats:
-    """Resample a folded tile as the dihedral matrix ``which`` would have laid it (up to a shift)."""
-    (a, b), (c, d) = DIHEDRAL[which].astype(int)
-    v, u = np.indices(tile.shape)
-    return np.asarray(tile[(c * u + d * v) % TILE, (a * u + b * v) % TILE])
+    lines = _whiten_tile(_sum_tiles(work.canvas(_centred(work, eye)), 0, 0), _in_band(eye))
+    fields = np.stack([_field(lines, key, turn) for turn in DIHEDRAL.astype(np.intp)])
+    best = int(fields.reshape(len(DIHEDRAL), -1).max(axis=1).argmax())
+    return np.asarray(DIHEDRAL[best] * work.scale, np.float64)
 
 
 def _centred(work: _Work, matrix: Matrix) -> Matrix:
@@ -247,24 +269,20 @@ def _sampling(shape: tuple[int, ...], homography: Matrix) -> tuple[Matrix, tuple
     return np.linalg.inv(half) @ homography @ half, (columns, rows)
 
 
-def _canvas(work: _Work, homography: Matrix) -> Floats:
-    """The whitened working picture laid out in canonical pixels, zero where there is none."""
-    luma = work.luma
+def _canvas(luma: Floats, homography: Matrix) -> Floats:
+    """A picture laid out in canonical pixels and weighed, zero where there is none."""
     shrink = float(np.sqrt(abs(np.linalg.det(homography[:2, :2]))))
     if shrink > 1.3:
         luma = np.asarray(cv2.GaussianBlur(luma, (0, 0), 0.35 * shrink), np.float32)
     sampled, size = _sampling(luma.shape, homography)
+    bent = bool(np.any(sampled[2, :2]))
+    warp, to = (cv2.warpPerspective, sampled) if bent else (cv2.warpAffine, sampled[:2])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    laid = cv2.warpPerspective(luma, sampled, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    laid = warp(luma, to, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
     flags = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
-    known = cv2.warpPerspective(np.ones(luma.shape, np.uint8), sampled, size, flags=flags)
-    high = laid - cv2.GaussianBlur(laid, (0, 0), 3.0)
-    return np.asarray(high * listen(activity(high)) * known, np.float32)
-
-
-def _fold(work: _Work, homography: Matrix) -> Floats:
-    canvas = _canvas(work, homography)
-    return _sum_tiles(canvas, 0, 0)
+    known = warp(np.ones(luma.shape, np.uint8), to, size, flags=flags)
+    high = np.asarray(laid - cv2.GaussianBlur(laid, (0, 0), 3.0), np.float32)
+    return heard(high, activity(high), np.asarray(known, np.uint8))
 
 
 def _sum_tiles(part: Floats, y: int, x: int) -> Floats:
@@ -292,19 +310,21 @@ def _in_band(matrix: Matrix) -> npt.NDArray[np.bool_]:
 
 
 def _whiten_tile(tile: Floats, seen: npt.NDArray[np.bool_]) -> npt.NDArray[np.complex64]:
-    lines = sfft.fft2(tile)
-    power = (lines.real**2 + lines.imag**2).astype(np.float32)
-    power[0, 0] = power[0, 1]
-    level = cv2.blur(np.fft.fftshift(power), (9, 9), borderType=cv2.BORDER_REFLECT)
-    lines = lines / (np.sqrt(np.fft.ifftshift(level)) + 1e-9)
-    size = np.abs(lines)
-    bounded = lines * np.minimum(1.0, 3.0 / np.maximum(size, 1e-9))
-    return np.asarray(bounded * seen, np.complex64)
+    return np.asarray(whiten_lines(sfft.rfft2(tile), 4, 3.0, seen), np.complex64)
 
 
-def _field(lines: npt.NDArray[np.complex64], key: MarkKey) -> Floats:
-    """Correlation with the sync tile at every shift, in deviations: (TILE, TILE)."""
-    field = np.real(sfft.ifft2(lines * np.conj(layout(key).sync_tile)))
+def _field(lines: npt.NDArray[np.complex64], key: MarkKey, turn: Ints | None = None) -> Floats:
+    """Correlation with the sync tile at every shift, in deviations: (TILE, TILE).
+
+    ``turn`` (2, 2) is how the tile is turned first.
+    """
+    sync = sync_places(key)
+    ky, kx = sync.ky, sync.kx
+    if turn is not None:
+        ky, kx = turn[1, 0] * kx + turn[1, 1] * ky, turn[0, 0] * kx + turn[0, 1] * ky
+    grid = np.zeros((TILE, TILE // 2 + 1), np.complex64)
+    grid[sync.rows, sync.columns] = lines[ky, kx] * sync.values
+    field = sfft.irfft2(grid, (TILE, TILE))
     return np.asarray(field / (field.std() + 1e-12), np.float32)
 
 
@@ -338,7 +358,7 @@ def _straighten(work: _Work, key: MarkKey, matrix: Matrix, tried: int, stage: st
     best: Reading | None = None
     seed: tuple[float, float] | None = None
     for ring in RINGS:
-        canvas = _canvas(work, homography)
+        canvas = work.canvas(homography)
         seen = _in_band(homography[:2, :2])
         lines = _whiten_tile(_sum_tiles(canvas, 0, 0), seen)
         peak = _peak(lines, key)

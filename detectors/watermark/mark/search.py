@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.fft as sfft
 
+from detectors.watermark.mark.kernels import sample_lines
 from detectors.watermark.mark.keys import MarkKey
 from detectors.watermark.mark.tile import GUIDE_STEP, TILE, Complexes, Floats, Ints, layout
 
@@ -63,17 +64,19 @@ def comb(key: MarkKey, guides: bool) -> Comb:
         kx=(lines[:, 1] / TILE).astype(np.float32),
         ky=(lines[:, 0] / TILE).astype(np.float32),
         values=np.where(turn, values, np.conj(values)).astype(np.complex64),
-        rows=lines[:, 0] // step % size,
-        columns=lines[:, 1] // step,
+        rows=(lines[:, 0] // step % size).astype(np.int64),
+        columns=(lines[:, 1] // step).astype(np.int64),
         size=size,
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Spectrum:
-    """The whitened spectrum of a working picture, origin at its centre."""
+    """The whitened spectrum of a working picture, origin at its centre: the half with columns from
+    zero up, of ``wide`` in all. ``scale`` is its pixels per working pixel."""
 
     values: Complexes
+    wide: int
     scale: float
 
 
@@ -89,20 +92,19 @@ def spectrum(white: Floats, scale: float = 1.0) -> Spectrum:
     height, width = white.shape
     rows = sfft.next_fast_len(int(height * _PAD), real=True)
     columns = sfft.next_fast_len(int(width * _PAD), real=True)
+    tapered = white * np.outer(taper(height), taper(width))
+    y, x = height // 2, width // 2
     padded = np.zeros((rows, columns), np.float32)
-    padded[:height, :width] = white * np.outer(taper(height), taper(width))
-    padded = np.roll(padded, (-(height // 2), -(width // 2)), (0, 1))
+    padded[: height - y, : width - x], padded[: height - y, -x:] = tapered[y:, x:], tapered[y:, :x]
+    padded[-y:, : width - x], padded[-y:, -x:] = tapered[:y, x:], tapered[:y, :x]
     half = sfft.rfft2(padded)
     power = (half.real**2 + half.imag**2).astype(np.float32)
-    half /= np.sqrt(cv2.blur(power, (15, 15))) + 1e-6
-    half *= np.minimum(1.0, 3.0 / np.maximum(np.abs(half), 1e-9))
-    full = np.empty((rows, columns), np.complex64)
-    keep = half.shape[1]
-    full[:, :keep] = half
-    mirrored = np.conj(half[:, 1 : columns - keep + 1][:, ::-1])
-    full[0, keep:] = mirrored[0]
-    full[1:, keep:] = mirrored[1:][::-1]
-    return Spectrum(values=full, scale=scale)
+    size = np.sqrt(power)
+    size /= np.sqrt(cv2.blur(power, (15, 15))) + np.float32(1e-6)
+    # whitened and bounded by three in one: x / level, and again by its own length over three
+    bound = np.minimum(np.float32(1.0), np.float32(3.0) / np.maximum(size, np.float32(1e-9)))
+    half *= bound * size / np.maximum(np.sqrt(power), np.float32(1e-12))
+    return Spectrum(values=half, wide=columns, scale=scale)
 
 
 def taper(length: int) -> Floats:
@@ -123,23 +125,16 @@ def correlate(seen: Spectrum, found: Comb, matrices: Matrices) -> Floats:
 
 
 def _correlate(seen: Spectrum, found: Comb, matrices: Matrices) -> Floats:
-    rows, columns = seen.values.shape
-    turned = np.linalg.inv(matrices * seen.scale).astype(np.float32)
-    fx = turned[:, 0, 0, None] * found.kx + turned[:, 1, 0, None] * found.ky
-    fy = turned[:, 0, 1, None] * found.kx + turned[:, 1, 1, None] * found.ky
-    known = np.maximum(np.abs(fx), np.abs(fy)) < FREQUENCY_MAX
-    ix = np.rint(fx * columns).astype(np.int32)
-    iy = np.rint(fy * rows).astype(np.int32)
-    ix += columns * (ix < 0)
-    iy += rows * (iy < 0)
-    values = seen.values.take((iy * columns + ix) * known) * found.values
-    values *= known
-    grid = np.zeros((len(matrices), found.size, found.size // 2 + 1), np.complex64)
-    grid[:, found.rows, found.columns] = values
+    count = len(matrices)
+    grid = np.zeros((count, found.size, found.size // 2 + 1), np.complex64)
+    power = np.empty(count, np.float32)
+    sample_lines(
+        seen.values, seen.wide, np.ascontiguousarray(matrices), seen.scale, found.kx, found.ky,
+        found.values, found.rows, found.columns, FREQUENCY_MAX, grid, power,
+    )  # fmt: skip
     field = sfft.irfft2(grid, (found.size, found.size), overwrite_x=True)
-    power = (values.real**2 + values.imag**2).sum(axis=1)
     norm = np.sqrt(2 * power + 1e-9) / found.size**2
-    return np.asarray(field.reshape(len(matrices), -1).max(axis=1) / norm, np.float32)
+    return np.asarray(field.reshape(count, -1).max(axis=1) / norm, np.float32)
 
 
 def refine(seen: Spectrum, key: MarkKey, starts: Matrices) -> tuple[Matrices, Floats]:

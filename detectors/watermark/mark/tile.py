@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from detectors.watermark.mark.code import CODED_BITS
+from detectors.watermark.mark.kernels import heed
 from detectors.watermark.mark.keys import MarkKey
 
 TILE: Final = 128
@@ -83,6 +84,12 @@ def _heard() -> Floats:
     steps = np.arange(HEARD_MAX + 1, dtype=np.float32)
     busy = np.asarray((steps + np.float32(0.5)) / np.float32(HEARD_STEPS), np.float32)
     return np.asarray(4 * mask(busy) / np.square(busy + 2.0), np.float32)
+
+
+def heard(high: Floats, busy: Floats, known: npt.NDArray[np.uint8]) -> Floats:
+    """Weigh a high-passed picture by ``listen`` where it is known; the rest is nothing."""
+    heed(high, busy, _heard(), HEARD_STEPS, known)
+    return high
 
 
 def listen(busy: Floats) -> Floats:
@@ -165,6 +172,35 @@ def draw_lines(key: MarkKey, coded: Floats) -> Complexes:
     lines[place.payload[:, 0], place.payload[:, 1]] = values
     lines[-place.payload[:, 0], -place.payload[:, 1]] = np.conj(values)
     return np.asarray(lines * place.shape, np.complex64)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SyncPlaces:
+    """Sync lines in the half of a tile's transform: where each is read (``ky``, ``kx``, numbers that
+    may be negative), where it is put (``rows``, ``columns``), and the values that undo its own."""
+
+    ky: Ints
+    kx: Ints
+    rows: Ints
+    columns: Ints
+    values: Complexes
+
+
+@lru_cache(maxsize=32)
+def sync_places(key: MarkKey) -> SyncPlaces:
+    """Lay out a key's sync lines for the correlation at every shift."""
+    place = layout(key)
+    lines = np.concatenate([place.sync, -place.sync])
+    values = np.concatenate([np.conj(place.sync_values), place.sync_values])
+    kept = lines[:, 1] >= 0
+    lines, values = lines[kept], values[kept]
+    return SyncPlaces(
+        ky=lines[:, 0],
+        kx=lines[:, 1],
+        rows=lines[:, 0] % TILE,
+        columns=lines[:, 1],
+        values=values.astype(np.complex64),
+    )
 
 
 def guide_lines(key: MarkKey) -> npt.NDArray[np.bool_]:
