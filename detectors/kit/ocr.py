@@ -14,6 +14,8 @@ import numpy.typing as npt
 
 SIDE_MIN = 16
 """Pictures with a shorter side are not read: no glyph fits."""
+GLYPH_MIN = 6
+"""Pixels that a single line must have each way to be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,23 @@ def read_lines(
         if float(confidence) >= confidence_min
     ]
     return tuple(sorted(lines, key=lambda line: (line.box[1], line.box[0], line.text)))
+
+
+def read_row(
+    pixels: npt.NDArray[np.uint8], box: tuple[float, float, float, float]
+) -> tuple[str, float]:
+    """Read what stands in a box (x0, y0, x1, y1 pixels, clipped to the picture) as one line of text.
+
+    Returns the text and its confidence, 0 where the box holds too few pixels. A fraction of the cost
+    of ``read_lines``, which finds the lines first.
+    """
+    x0, y0 = max(0, int(box[0])), max(0, int(box[1]))
+    part = pixels[y0 : max(y0, round(box[3])), x0 : max(x0, round(box[2])), ::-1]
+    if min(part.shape[:2]) < GLYPH_MIN:
+        return "", 0.0
+    found, _ = _engine().text_rec([np.ascontiguousarray(part)])
+    text, confidence = found[0]
+    return str(text), float(confidence)
 
 
 def _bounds(quad: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:

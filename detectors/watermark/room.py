@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,12 +13,15 @@ from detectors.kit.subtract import handed_out
 from detectors.watermark import ours
 from detectors.watermark.examples import mark_examples, provenance_examples
 from detectors.watermark.mark import Keyring
+from detectors.watermark.overlay import may_be_stamped
 from detectors.watermark.provenance.claims import Claim, claim_of
+from detectors.watermark.provenance.exif import Exif
 from detectors.watermark.provenance.facts import read_facts
 from detectors.watermark.provenance.rules import Contradiction, contradictions
 from detectors.watermark.registry import Registry
-from detectors.watermark.stamps import may_be_stamped, read_stamp, stamp_contradictions
+from detectors.watermark.stamps import read_stamp, stamp_contradictions
 from detectors.watermark.textmark import TextReading, read_text
+from detectors.watermark.view import View
 from detectors.watermark.visible import SIDE, Template, find_known, from_json
 from pipeline.model.errors import ContentError
 from pipeline.ports import (
@@ -60,7 +64,7 @@ class WatermarkDetector:
 
     spec = DetectorSpec(
         name="watermark",
-        version="2",
+        version="3",
         consumes=frozenset({"text", "contents", "tasks"}),
         reason_codes=frozenset(
             {
@@ -79,10 +83,13 @@ class WatermarkDetector:
         """Remember which habits each file shows, so that a task's custom can be counted."""
         built = FingerprintBuilder(self.spec)
         for row, claim in _files(batch):
+            if not _may_speak(row["media_type"]):
+                continue
             try:
-                found = self._contradictions(batch, row, claim, "")
+                facts = read_facts(batch.blobs.get(row["digest"]), row["media_type"])
             except ContentError:
                 continue
+            found = contradictions(facts, claim)
             habits = sorted({c.habit for c in found} & LENIENT)
             if habits:
                 built.add(
@@ -108,62 +115,113 @@ class WatermarkDetector:
         """Judge every file and text of the batch, by each channel that applies."""
         built = FindingsBuilder(self.spec)
         given = handed_out(batch)
-        self._metadata(batch, past, given, built)
-        keys, deliveries = past.asset(KEYS), past.asset(DELIVERIES)
-        if keys and deliveries:
-            keyring, newest = ours.load(keys, deliveries)
-            registry = newest.beyond(
-                lambda key_id, serial: past.asset(f"{DELIVERY}{key_id}:{serial:016x}")
-            )
-            _marked(batch, keyring, registry, given, built)
-        templates = past.asset(TEMPLATES)
-        if templates:
-            _foreign(batch, from_json(templates), given, built)
-        return built.build()
-
-    def _metadata(
-        self, batch: Batch, past: Past, given: frozenset[tuple[str, str]], built: FindingsBuilder
-    ) -> None:
-        anchors = (past.asset(ANCHORS) or b"").decode("ascii", "ignore")
+        channels = _channels(past)
+        who = {row["submission_id"]: row for row in batch.submissions.iter_rows(named=True)}
+        for sid, submission in who.items():
+            _text_mark(submission["text"], sid, -1, submission, channels, built)
         found: list[tuple[Mapping[str, Any], tuple[Contradiction, ...]]] = []
         for row, claim in _files(batch):
-            if (row["submission_id"], row["digest"]) in given:
+            sid = row["submission_id"]
+            if (sid, row["digest"]) in given:
                 continue
             try:
-                contrary = self._contradictions(batch, row, claim, anchors, look=True)
+                contrary = self._judge(batch, row, claim, who[sid], channels, built)
             except ContentError as error:
-                built.abstain(row["submission_id"], error.code, error.message)
+                built.abstain(sid, error.code, error.message)
                 continue
             if contrary:
                 found.append((row, contrary))
         custom = _customs(past, found)
         for row, contrary in found:
-            kept = [c for c in contrary if not custom(row, c)]
-            _report(built, row, kept)
+            _report(built, row, [c for c in contrary if not custom(row, c)])
+        return built.build()
+
+    @staticmethod
+    def _judge(
+        batch: Batch,
+        row: Mapping[str, Any],
+        claim: Claim,
+        submission: Mapping[str, Any],
+        channels: "_Channels",
+        built: FindingsBuilder,
+    ) -> tuple[Contradiction, ...]:
+        """Ask every channel about one file; return what contradicts the claim.
+
+        Raises ``ContentError`` where a channel that applies cannot read the file.
+        """
+        kind = row["media_type"] or ""
+        is_picture = kind.startswith("image/")
+        is_marked = channels.registry is not None and (is_picture or kind in _DOCUMENTS)
+        if not (_may_speak(kind) or is_marked):
+            return ()
+        data = batch.blobs.get(row["digest"])
+        found: tuple[Contradiction, ...] = ()
+        facts = None
+        if _may_speak(kind):
+            facts = read_facts(data, kind, channels.anchors)
+            found = contradictions(facts, claim)
+        sides = [STAMP_SIDE_MAX] if claim.fresh else []
+        sides += [ours.PICTURE_SIDE_MAX] if is_marked else []
+        sides += [2 * SIDE] if channels.templates else []
+        view = View(batch.decoder, data, max(sides)) if is_picture and sides else None
+        if view is not None and claim.fresh and facts is not None:
+            found += _stamped(view.at(STAMP_SIDE_MAX), claim, facts.exif)
+        try:
+            if view is None and is_marked:
+                text = "\n".join(batch.decoder.document(data, kind).pages)
+                index = row["content_index"]
+                _text_mark(text, row["submission_id"], index, submission, channels, built)
+            if view is not None and is_marked:
+                _picture_mark(view.at(ours.PICTURE_SIDE_MAX), row, submission, channels, built)
+            if view is not None and channels.templates:
+                _foreign_mark(view.at(2 * SIDE), row, channels.templates, built)
+        except ContentError as error:
+            # what the metadata says stands without what the file shows
+            built.abstain(row["submission_id"], error.code, error.message)
+        return found
 
     def examples(self) -> Iterable[Example]:
         """Clocks, positions, generators and editors; our marks; and the honest beside each."""
         yield from provenance_examples()
         yield from mark_examples()
 
-    @staticmethod
-    def _contradictions(
-        batch: Batch, row: Mapping[str, Any], claim: Claim, anchors: str, *, look: bool = False
-    ) -> tuple[Contradiction, ...]:
-        """Ask the metadata and, with ``look``, the stamp in a photo that had to be fresh."""
-        data = batch.blobs.get(row["digest"])
-        facts = read_facts(data, row["media_type"], anchors)
-        found = contradictions(facts, claim)
-        if not (look and claim.fresh and row["media_type"].startswith("image/")):
-            return found
-        seen = batch.decoder.pictures(data, side_max=STAMP_SIDE_MAX, frames_max=1)
-        if not seen or not may_be_stamped(seen[0].pixels):
-            return found
-        return found + stamp_contradictions(read_stamp(seen[0].pixels), claim, facts.exif)
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Channels:
+    """What the operator's assets allow to be looked for; ``registry`` is None where there is no key."""
+
+    anchors: str
+    keyring: Keyring
+    registry: Registry | None
+    templates: tuple[Template, ...]
+
+
+def _channels(past: Past) -> _Channels:
+    keyring, registry = Keyring(), None
+    keys, deliveries = past.asset(KEYS), past.asset(DELIVERIES)
+    if keys and deliveries:
+        keyring, newest = ours.load(keys, deliveries)
+        registry = newest.beyond(
+            lambda key_id, serial: past.asset(f"{DELIVERY}{key_id}:{serial:016x}")
+        )
+    templates = past.asset(TEMPLATES)
+    return _Channels(
+        anchors=(past.asset(ANCHORS) or b"").decode("ascii", "ignore"),
+        keyring=keyring,
+        registry=registry,
+        templates=from_json(templates) if templates else (),
+    )
+
+
+def _stamped(picture: Picture, claim: Claim, exif: Exif) -> tuple[Contradiction, ...]:
+    """Ask the stamp in a photo that had to be fresh."""
+    if not may_be_stamped(picture.pixels):
+        return ()
+    return stamp_contradictions(read_stamp(picture.pixels), claim, exif)
 
 
 def _files(batch: Batch) -> Iterator[tuple[Mapping[str, Any], Claim]]:
-    """Yield the files that may hold metadata, each with what it claims."""
+    """Yield every file with what it claims."""
     tasks = {row["task_id"]: row for row in batch.tasks.iter_rows(named=True)}
     who = {
         row["submission_id"]: row
@@ -171,8 +229,6 @@ def _files(batch: Batch) -> Iterator[tuple[Mapping[str, Any], Claim]]:
     }
     claims: dict[str, Claim] = {}
     for row in batch.contents.iter_rows(named=True):
-        if not _may_speak(row["media_type"]):
-            continue
         sid = row["submission_id"]
         submission = who[sid]
         if sid not in claims:
@@ -244,83 +300,40 @@ def _report(built: FindingsBuilder, row: Mapping[str, Any], found: Sequence[Cont
         )
 
 
-def _marked(
-    batch: Batch,
-    keyring: Keyring,
-    registry: Registry,
-    given: frozenset[tuple[str, str]],
-    built: FindingsBuilder,
+def _foreign_mark(
+    picture: Picture, row: Mapping[str, Any], templates: Sequence[Template], built: FindingsBuilder
 ) -> None:
-    """Look for our marks in every picture, document and text of the batch."""
-    who = {row["submission_id"]: row for row in batch.submissions.iter_rows(named=True)}
-    for sid, submission in who.items():
-        _text_mark(submission["text"], sid, -1, submission, keyring, registry, built)
-    for row in batch.contents.iter_rows(named=True):
-        sid, kind = row["submission_id"], row["media_type"] or ""
-        is_picture = kind.startswith("image/")
-        if (sid, row["digest"]) in given or not (is_picture or kind in _DOCUMENTS):
-            continue
-        try:
-            data = batch.blobs.get(row["digest"])
-            if is_picture:
-                side = ours.PICTURE_SIDE_MAX
-                frames = batch.decoder.pictures(data, side_max=side, frames_max=1)
-                if frames:
-                    _picture_mark(frames[0], row, who[sid], keyring, registry, built)
-            else:
-                text = "\n".join(batch.decoder.document(data, kind).pages)
-                index = row["content_index"]
-                _text_mark(text, sid, index, who[sid], keyring, registry, built)
-        except ContentError as error:
-            built.abstain(sid, error.code, error.message)
-
-
-def _foreign(
-    batch: Batch,
-    templates: Sequence[Template],
-    given: frozenset[tuple[str, str]],
-    built: FindingsBuilder,
-) -> None:
-    """Look for known visible marks of others in every picture of the batch."""
-    for row in batch.contents.iter_rows(named=True):
-        sid = row["submission_id"]
-        if (sid, row["digest"]) in given or not (row["media_type"] or "").startswith("image/"):
-            continue
-        try:
-            data = batch.blobs.get(row["digest"])
-            frames = batch.decoder.pictures(data, side_max=2 * SIDE, frames_max=1)
-        except ContentError as error:
-            built.abstain(sid, error.code, error.message)
-            continue
-        seen = find_known(frames[0].pixels, templates) if frames else None
-        if seen is None:
-            continue
-        built.signal(
-            sid,
-            "watermark.foreign_mark",
-            strength=seen.strength,
-            evidence={
-                "channel": "visible",
-                "content_index": row["content_index"],
-                "sha256": row["digest"],
-                "mark": seen.name,
-                "erased": seen.ghost,
-                "correlation": seen.score,
-                "deviations": seen.deviations,
-                "located_at": [round(v / frames[0].scale) for v in seen.box],
-            },
-        )
+    """Look for known visible marks of others in one picture."""
+    seen = find_known(picture.pixels, templates)
+    if seen is None:
+        return
+    built.signal(
+        row["submission_id"],
+        "watermark.foreign_mark",
+        strength=seen.strength,
+        evidence={
+            "channel": "visible",
+            "content_index": row["content_index"],
+            "sha256": row["digest"],
+            "mark": seen.name,
+            "erased": seen.ghost,
+            "correlation": seen.score,
+            "deviations": seen.deviations,
+            "located_at": [round(v / picture.scale) for v in seen.box],
+        },
+    )
 
 
 def _picture_mark(
     picture: Picture,
     row: Mapping[str, Any],
     submission: Mapping[str, Any],
-    keyring: Keyring,
-    registry: Registry,
+    channels: _Channels,
     built: FindingsBuilder,
 ) -> None:
-    found = ours.find_mark(picture.pixels, keyring, registry, submission)
+    if channels.registry is None:
+        return
+    found = ours.find_mark(picture.pixels, channels.keyring, channels.registry, submission)
     if found is None:
         return
     evidence = dict(found.evidence)
@@ -347,14 +360,15 @@ def _text_mark(
     submission_id: str,
     content_index: int,
     submission: Mapping[str, Any],
-    keyring: Keyring,
-    registry: Registry,
+    channels: _Channels,
     built: FindingsBuilder,
 ) -> None:
-    reading: TextReading | None = read_text(text, keyring.keys)
+    if channels.registry is None:
+        return
+    reading: TextReading | None = read_text(text, channels.keyring.keys)
     if reading is None:
         return
-    delivery = registry.find(reading.key_id, reading.serial)
+    delivery = channels.registry.find(reading.key_id, reading.serial)
     if delivery is None or not ours.accusable(delivery, submission):
         return
     built.signal(

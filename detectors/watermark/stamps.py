@@ -1,6 +1,5 @@
 """Stamps of time, place and position written into a photo (水印相机), read and held to the claim.
 
-A cheap look for lines of small bright or dark strokes decides whether reading is worth its second.
 What a stamp says is a claim like any other; only its contradiction with the task is a finding.
 """
 
@@ -25,10 +24,8 @@ from detectors.watermark.provenance.rules import (
     taken_between,
 )
 
-LOOK_SIDE: Final = 640
+SMALL_SIDE: Final = 640
 READ_SIDE: Final = 1280
-STROKE_CONTRAST: Final = 44
-LINE_PIECES: Final = 7
 DAY: Final = timedelta(days=1)
 
 _DATE: Final = re.compile(
@@ -102,50 +99,6 @@ class Stamp:
         return self.local is not None or self.position is not None
 
 
-def may_be_stamped(pixels: npt.NDArray[np.uint8]) -> bool:
-    """Look cheaply for a line of text laid over a photo: small even strokes in a row."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    scale = LOOK_SIDE / max(grey.shape)
-    if scale < 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    kernel = np.ones((9, 9), np.uint8)
-    bright = cv2.morphologyEx(grey, cv2.MORPH_TOPHAT, kernel)
-    extreme = ((bright > STROKE_CONTRAST) & (grey > 185)).astype(np.uint8)
-    coloured = cv2.morphologyEx(pixels_max_chroma(pixels, grey.shape), cv2.MORPH_TOPHAT, kernel)
-    strong = ((coloured > 90) & (bright > 20)).astype(np.uint8)
-    return _has_line(extreme) or _has_line(strong)
-
-
-def pixels_max_chroma(
-    pixels: npt.NDArray[np.uint8], size: tuple[int, ...]
-) -> npt.NDArray[np.uint8]:
-    """Return how coloured each pixel is (largest channel less smallest), at ``size``."""
-    small = cv2.resize(pixels, (size[1], size[0]), interpolation=cv2.INTER_AREA)
-    return np.asarray(small.max(axis=2) - small.min(axis=2), np.uint8)
-
-
-def _has_line(strokes: npt.NDArray[np.uint8]) -> bool:
-    """Whether enough stroke pieces of like height stand side by side."""
-    count, _, stats, centres = cv2.connectedComponentsWithStats(strokes, connectivity=8)
-    if count < LINE_PIECES + 1:
-        return False
-    sizes = stats[1:]
-    ok = (sizes[:, cv2.CC_STAT_HEIGHT] >= 5) & (sizes[:, cv2.CC_STAT_HEIGHT] <= 40)
-    ok &= (sizes[:, cv2.CC_STAT_WIDTH] <= 48) & (sizes[:, cv2.CC_STAT_AREA] >= 6)
-    heights, places = sizes[ok, cv2.CC_STAT_HEIGHT], centres[1:][ok]
-    if len(heights) < LINE_PIECES:
-        return False
-    for i in np.argsort(places[:, 0], kind="stable"):
-        y, h = places[i, 1], heights[i]
-        row = (np.abs(places[:, 1] - y) < 0.35 * h + 1) & (np.abs(heights - h) <= 0.3 * h + 1)
-        row &= (places[:, 0] >= places[i, 0]) & (places[:, 0] <= places[i, 0] + 24 * h)
-        if row.sum() >= LINE_PIECES:
-            gaps = np.diff(np.sort(places[row, 0]))
-            if np.median(gaps) < 2.0 * h and gaps.max() < 6 * h:
-                return True
-    return False
-
-
 def read_stamp(pixels: npt.NDArray[np.uint8]) -> Stamp:
     """Read the stamp of a photo (uint8 RGB); an empty one where nothing of the kind is read."""
     scale = min(1.0, READ_SIDE / max(pixels.shape[:2]))
@@ -154,7 +107,7 @@ def read_stamp(pixels: npt.NDArray[np.uint8]) -> Stamp:
         small = np.asarray(
             cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8
         )
-    elif max(pixels.shape[:2]) < LOOK_SIDE:
+    elif max(pixels.shape[:2]) < SMALL_SIDE:
         scale = 2.0
         small = np.asarray(
             cv2.resize(pixels, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC), np.uint8

@@ -27,11 +27,14 @@ SIDE: Final = 384
 EXAMPLES_MIN: Final = 4
 MATCH_MIN, MATCH_SURE = 0.27, 0.33
 """Correlation from which a mark is seen wherever it lies, and is sure."""
-HOME_MIN, HOME_Z_MIN = 0.18, 6.5
+HOME_MIN, HOME_Z_MIN = 0.18, 5.5
 """Correlation, and deviations of the picture's other places, that suffice at the usual place."""
 HOME_REACH, HOME_STRETCH = 0.06, 0.065
 """How far from the usual place and size (shares of the side, logarithm of scale) still counts."""
-GHOST_Z_MIN: Final = 5.5
+PARTS, PART_MIN, GHOST_PART_MIN = 4, 0.15, 0.12
+"""A mark is there as a whole: all but one of its parts must correlate so well by themselves. A ring
+that a mark has in common with an icon is no mark."""
+GHOST_Z_MIN: Final = 6.0
 SOFTNESS: Final = 6.0
 STRAIGHT: Final = 25
 """Pixels over which what is alike along its own direction counts as a straight line."""
@@ -259,13 +262,17 @@ def _measure(grey: Pixels, base: float, template: Template, place: Place | None)
     sure = score >= MATCH_MIN
     if not sure and not (at_home and score >= HOME_MIN / 2):
         return None
-    deviations = score / _usual(grey, base * scale, template.strokes)
-    if not sure and deviations < GHOST_Z_MIN:
+    usual, part = _in_detail(grey, base * scale, template.strokes, (left, top))
+    deviations = score / usual
+    whole = sure or (score >= HOME_MIN and deviations >= HOME_Z_MIN)
+    if part < PART_MIN:
+        whole = False
+    if not whole and not (at_home and deviations >= GHOST_Z_MIN and part >= GHOST_PART_MIN):
         return None
     return Sighting(
         name=template.name, score=round(score, 4), deviations=round(deviations, 2),
         box=_box(template, (left, top), base * scale), scale=round(scale, 4), at_home=at_home,
-        ghost=not sure and (score < HOME_MIN or deviations < HOME_Z_MIN),
+        ghost=not whole,
     )  # fmt: skip
 
 
@@ -294,14 +301,34 @@ def _closely(
     return float(scores[y, x]), x0 + x, y0 + y
 
 
-def _usual(grey: Pixels, scale: float, own: Floats) -> float:
-    """How far correlation strays from nothing over the whole picture (half the middle 68 %)."""
+def _in_detail(
+    grey: Pixels, scale: float, own: Floats, corner: tuple[int, int]
+) -> tuple[float, float]:
+    """How far correlation strays from nothing over the whole picture (half the middle 68 %), and
+    how well all but the worst part of the mark correlate at that corner (x, y)."""
     field_ = _strokes(_gradients(_fit(grey, scale)))
     scores = _correlation(field_, np.square(field_).sum(axis=2), own)
-    if scores is None or scores.size < 400:
-        return 1.0
-    low, high = np.quantile(scores[::2, ::2], (0.16, 0.84))
-    return max(float(high - low) / 2, 1e-3)
+    usual = 1.0
+    if scores is not None and scores.size >= 400:
+        low, high = np.quantile(scores[::2, ::2], (0.16, 0.84))
+        usual = max(float(high - low) / 2, 1e-3)
+    rows, columns = own.shape[:2]
+    there = field_[corner[1] : corner[1] + rows, corner[0] : corner[0] + columns]
+    if there.shape != own.shape:
+        return usual, 0.0
+    if rows > columns:
+        own, there = own.transpose(1, 0, 2), there.transpose(1, 0, 2)
+    told = np.cumsum(np.square(own).sum(axis=(0, 2)))
+    cuts = np.searchsorted(told, told[-1] * np.arange(1, PARTS) / PARTS)
+    parts = zip(np.split(own, cuts, axis=1), np.split(there, cuts, axis=1), strict=True)
+    agreed = sorted(_agreement(mine, seen) for mine, seen in parts)
+    return usual, agreed[1]
+
+
+def _agreement(mine: Floats, seen: Floats) -> float:
+    energy = max(float(np.square(seen).sum()), 0.004 * seen.shape[0] * seen.shape[1])
+    norm = math.sqrt(energy * float(np.square(mine).sum()))
+    return float((mine * seen).sum()) / max(norm, 1e-6)
 
 
 def _box(template: Template, at: tuple[int, int], scale: float) -> tuple[int, int, int, int]:

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from detectors.kit.ocr import Line, read_lines
+from detectors.watermark.overlay import may_be_stamped
 from detectors.watermark.provenance.claims import Claim
 from detectors.watermark.provenance.exif import Exif
-from detectors.watermark.stamps import may_be_stamped, parse, stamp_contradictions
+from detectors.watermark.stamps import parse, stamp_contradictions
 from pipeline.model.records import Site
 
 POSTED = datetime(2026, 6, 1, tzinfo=UTC)

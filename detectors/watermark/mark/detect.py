@@ -220,7 +220,7 @@ def _geometries(work: _Work, key: MarkKey, thorough: bool) -> Iterator[tuple[str
         for seen in work.windows(stage.window):
             starts = nominate(seen, key, stage.matrices * work.scale, stage.candidates)
             for matrix, score in zip(*refine(seen, key, starts), strict=True):
-                if score >= GATE and _glance(work, key, matrix) >= GLANCE_MIN:
+                if score >= stage.gate and _glance(work, key, matrix) >= GLANCE_MIN:
                     yield stage.name, matrix
 
 

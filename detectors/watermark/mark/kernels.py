@@ -84,7 +84,9 @@ def whiten_lines(half: C64, reach: int, bound: float, seen: Bools) -> C64:
         for x in range(middle + 1):
             across[y, x] = total
             old, new = x - reach, x + reach + 1
-            total += power[new - side if new >= side else new] - power[old + side if old < 0 else old]
+            total += (
+                power[new - side if new >= side else new] - power[old + side if old < 0 else old]
+            )
     lines = np.zeros((side, side), np.complex64)
     level = np.zeros(middle + 1, np.float32)
     for y in range(-reach, reach + 1):

@@ -177,12 +177,17 @@ def _moves() -> tuple[Matrices, ...]:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Stage:
-    """A grid of hypotheses, relative to the scale of an uncropped picture."""
+    """A grid of hypotheses, relative to the scale of an uncropped picture.
+
+    ``gate`` is the correlation from which a refined hypothesis is looked at closely. Where the grid
+    holds the true geometry the mark is loud there; a bend it only comes near to.
+    """
 
     name: str
     window: str
     matrices: Matrices
     candidates: int
+    gate: float
 
 
 @lru_cache(maxsize=1)
@@ -199,14 +204,14 @@ def stages() -> tuple[Stage, ...]:
     turned = _similar(_geometric(0.68, 1.6, 0.012), angles)
     tilted = np.deg2rad(np.arange(-6, 6.1, 0.8)).astype(np.float32)
     return (
-        Stage(name="scale", window="all", matrices=mirrors, candidates=6),
-        Stage(name="aspect", window="all", matrices=stretched, candidates=4),
-        Stage(name="bent", window="middle", matrices=_bent(0.014, 4, 3), candidates=5),
+        Stage(name="scale", window="all", matrices=mirrors, candidates=6, gate=5.5),
+        Stage(name="aspect", window="all", matrices=stretched, candidates=4, gate=5.0),
+        Stage(name="bent", window="middle", matrices=_bent(0.014, 4, 3), candidates=5, gate=5.0),
         Stage(name="tilted", window="middle", matrices=_similar(
-            _geometric(0.5, 1.7, 0.014), tilted), candidates=4),
-        Stage(name="turned", window="all", matrices=turned, candidates=6),
+            _geometric(0.5, 1.7, 0.014), tilted), candidates=4, gate=5.3),
+        Stage(name="turned", window="all", matrices=turned, candidates=6, gate=5.5),
         Stage(name="cell", window="quarters", matrices=_similar(
-            _geometric(0.40, 1.1, 0.012), still), candidates=2),
+            _geometric(0.40, 1.1, 0.012), still), candidates=2, gate=5.0),
     )  # fmt: skip
 
 
