@@ -250,7 +250,7 @@ def unmarked(trials: int) -> Iterator[Pixels]:
         yield pixels
 
 
-KEYS_A_PICTURE = 32
+KEYS_A_PICTURE = 25
 THOROUGH_EACH = 16
 
 
@@ -267,7 +267,7 @@ def nulls(trials: int) -> dict[str, Any]:
     pictures = -(-trials // KEYS_A_PICTURE)
     draw = np.random.default_rng(1)
     for number, pixels in enumerate(unmarked(pictures)):
-        # keys change with every 32nd picture: laying one out costs more than reading with it
+        # keys change with every 25th picture: laying one out costs more than reading with it
         first = number // KEYS_A_PICTURE * KEYS_A_PICTURE
         keys = [
             MarkKey(key_id="n", master=(first + i + 1).to_bytes(16, "big"), epoch=3)
