@@ -41,7 +41,8 @@ STRAIGHT: Final = 25
 TILED_MIN: Final = 0.19
 ROUGH: Final = 2
 """How much the rough search reduces pictures and marks."""
-NOMINATED: Final = 3
+NOMINATED, NOMINATED_MIN = 3, 0.14
+"""Places that the rough search may nominate, and the correlation there from which it does."""
 _SCALES: Final = tuple(float(s) for s in np.exp(np.arange(math.log(0.5), math.log(2.01), 0.04)))
 _FINE: Final = tuple(float(s) for s in np.exp(np.arange(-3, 4) * 0.0125))
 _AT_HOME: Final = tuple(float(s) for s in np.exp(np.arange(-5, 6) * 0.0125))
@@ -144,6 +145,11 @@ def _length(vectors: Floats) -> Floats:
     return np.asarray(cv2.magnitude(vectors[..., 0], vectors[..., 1]), np.float32)
 
 
+def _energy(vectors: Floats) -> Floats:
+    x, y = vectors[..., 0], vectors[..., 1]
+    return np.asarray(x * x + y * y, np.float32)
+
+
 def _extent(length: Floats) -> tuple[int, int, int, int] | None:
     """Bound where shared gradients are dense, without the picture's frame."""
     inner = length.copy()
@@ -193,7 +199,7 @@ def _nominate(grey: Pixels, base: float, templates: Sequence[Template]) -> list[
     for scale in _SCALES:
         shrunk = _fit(small, base * scale / ROUGH * max(grey.shape) / max(small.shape))
         field_ = _strokes(_gradients(shrunk), STRAIGHT // ROUGH | 1)
-        energy = np.square(field_).sum(axis=2)
+        energy = _energy(field_)
         for rough, kept in zip(templates, found, strict=True):
             scores = _correlation(field_, energy, _reduced(rough))
             if scores is None:
@@ -213,10 +219,10 @@ def _apart(found: list[tuple[float, Place]]) -> list[tuple[float, Place]]:
             and abs(place[1] - other[1]) + abs(place[2] - other[2]) < 0.05
             for _, other in out
         )
+        if len(out) == NOMINATED or score < NOMINATED_MIN:
+            break
         if not near:
             out.append((score, place))
-        if len(out) == NOMINATED:
-            break
     return out
 
 
@@ -294,7 +300,7 @@ def _closely(
     (x0, x1, left, right), (y0, y1, top, bottom) = spans
     field_ = _strokes(_gradients(shrunk[top:bottom, left:right]))
     field_ = field_[y0 - top : y1 - top, x0 - left : x1 - left]
-    scores = _correlation(field_, np.square(field_).sum(axis=2), own)
+    scores = _correlation(field_, _energy(field_), own)
     if scores is None:
         return None
     y, x = divmod(int(scores.argmax()), scores.shape[1])
@@ -307,7 +313,7 @@ def _in_detail(
     """How far correlation strays from nothing over the whole picture (half the middle 68 %), and
     how well all but the worst part of the mark correlate at that corner (x, y)."""
     field_ = _strokes(_gradients(_fit(grey, scale)))
-    scores = _correlation(field_, np.square(field_).sum(axis=2), own)
+    scores = _correlation(field_, _energy(field_), own)
     usual = 1.0
     if scores is not None and scores.size >= 400:
         low, high = np.quantile(scores[::2, ::2], (0.16, 0.84))

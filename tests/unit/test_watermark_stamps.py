@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from detectors.kit.ocr import Line, read_lines
-from detectors.watermark.overlay import may_be_stamped
+from detectors.kit.ocr import Line, read_lines, read_row
+from detectors.watermark.overlay import may_be_stamped, stroke_rows
 from detectors.watermark.provenance.claims import Claim
 from detectors.watermark.provenance.exif import Exif
 from detectors.watermark.stamps import parse, stamp_contradictions
@@ -73,3 +73,27 @@ def test_a_stamp_is_noticed_and_read() -> None:
     cv2.putText(pixels, "2026-03-04 12:33", (20, 440), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (255,) * 3, 2)
     assert may_be_stamped(pixels)
     assert parse(read_lines(pixels)).local == datetime(2026, 3, 4, 12, 33)  # noqa: DTZ001
+
+
+def test_a_stamp_in_red_ink_is_noticed_and_rows_of_leaves_are_not() -> None:
+    rough = np.random.default_rng(2).integers(90, 170, (8, 10, 1), dtype=np.uint8)
+    grey = cv2.resize(rough, (640, 480), interpolation=cv2.INTER_CUBIC)
+    pixels = np.ascontiguousarray(np.repeat(grey[..., None], 3, axis=2))
+    leaves = pixels.copy()
+    for x in range(30, 400, 22):
+        cv2.ellipse(leaves, (x, 440), (2, 9), 20, 0, 360, (250, 250, 250), -1)
+    assert list(stroke_rows(leaves))
+    assert not may_be_stamped(leaves)
+    cv2.putText(
+        pixels, "2026-03-04 12:33", (20, 440), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (230, 50, 40), 2
+    )
+    assert may_be_stamped(pixels)
+
+
+def test_one_line_is_read_where_it_stands_and_nothing_outside_the_picture() -> None:
+    pixels = np.full((80, 400, 3), 90, np.uint8)
+    cv2.putText(pixels, "2026-03-04 12:33", (20, 50), cv2.FONT_HERSHEY_SIMPLEX, 1.0, (255,) * 3, 2)
+    text, confidence = read_row(pixels, (10.0, 15.0, 395.0, 65.0))
+    assert "2026-03-04" in text
+    assert confidence > 0.6
+    assert read_row(pixels, (-50.0, -40.0, -10.0, -5.0)) == ("", 0.0)

@@ -23,7 +23,9 @@ def marked(seed: int, *, ring: bool = True, words: bool = True, opacity: float =
     if ring:
         cv2.circle(mask, (x, y), r, 255, 6, cv2.LINE_AA)
     if words:
-        cv2.putText(mask, WORDS, (x + 40, y + 12), cv2.FONT_HERSHEY_DUPLEX, 1.3, 255, 3, cv2.LINE_AA)
+        cv2.putText(
+            mask, WORDS, (x + 40, y + 12), cv2.FONT_HERSHEY_DUPLEX, 1.3, 255, 3, cv2.LINE_AA
+        )
     share = mask[..., None] / 255.0 * opacity
     return np.clip(picture * (1 - share) + 255 * share, 0, 255).astype(np.uint8)
 
