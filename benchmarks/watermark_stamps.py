@@ -128,18 +128,18 @@ def photographs(which: str) -> list[Path]:
     return files[which == "test" :: 2]
 
 
-def measure(which: str, count: int) -> dict[str, Any]:
+def measure(which: str, first: int, count: int) -> dict[str, Any]:
     """Draw, look, read and compare; and look at the unstamped photos."""
     files = photographs(which)
     started = time.process_time()
     clean = sum(may_be_stamped(np.asarray(Image.open(f).convert("RGB"))) for f in files)
     looking = time.process_time() - started
     large = [f for f in files if min(Image.open(f).size) >= 375]
-    chosen = [large[i % len(large)] for i in range(count)]
+    chosen = [large[i % len(large)] for i in range(first, first + count)]
     got = {"noticed": 0, "date": 0, "time": 0, "place": 0, "position": 0, "contradiction named": 0,
            "noticed and named": 0}  # fmt: skip
     of, seconds, missed = 0, 0.0, []
-    for case, file in enumerate(chosen):
+    for case, file in enumerate(chosen, first):
         pixels, truth = stamp(np.asarray(Image.open(file).convert("RGB")), case, which)
         noticed = may_be_stamped(pixels)
         started = time.process_time()
@@ -180,10 +180,11 @@ def main() -> None:
     """Measure and print a table or JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--set", choices=tuple(PLACES), default="test")
+    parser.add_argument("--first", type=int, default=1000, help="the first case drawn")
     parser.add_argument("--stamps", type=int, default=300)
     parser.add_argument("--format", choices=("table", "json"), default="table")
     asked = parser.parse_args()
-    result = measure(asked.set, asked.stamps)
+    result = measure(asked.set, asked.first, asked.stamps)
     if asked.format == "json":
         print(json.dumps(result, ensure_ascii=False))
         return

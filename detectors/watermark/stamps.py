@@ -29,7 +29,9 @@ READ_SIDE: Final = 1280
 DAY: Final = timedelta(days=1)
 
 _DATE: Final = re.compile(
-    r"(?<!\d)(20\d\d)\s*[-./年:]\s*(1[0-2]|0?[1-9])\s*[-./月:]\s*(3[01]|[12]\d|0?[1-9])(?:\s*日)?"
+    r"(?<!\d)(20\d\d)\s*[-./年:]\s*(?:(1[0-2]|0?[1-9])\s*[-./月:]\s*(3[01]|[12]\d|0?[1-9])(?:\s*日)?"
+    # the second dot is easily lost: four digits, before an hour or nothing more
+    r"|(1[0-2]|0[1-9])(3[01]|[12]\d|0[1-9])(?=\s*\d\d[:：]|\D|$))"
 )
 _DATE_WEST: Final = re.compile(
     r"(?<!\d)(3[01]|[12]\d|0?[1-9])[-./](3[01]|[12]\d|0?[1-9])[-./](20\d\d)"
@@ -130,7 +132,7 @@ def parse(lines: tuple[Line, ...], scale: float = 1.0) -> Stamp:
             x0, y0, x1, y1 = (round(v / scale) for v in line.box)
             boxes.append((x0, y0, x1, y1))
             used.append(text[:120])
-    position = _position(re.sub(r"\bL[0Oo]n", "Lon", " ".join(texts)))
+    position = _position(_mend_numbers(" ".join(texts)))
     local = None
     if day is not None:
         hour, minute, second = time or (0, 0, 0)
@@ -146,13 +148,14 @@ def parse(lines: tuple[Line, ...], scale: float = 1.0) -> Stamp:
 
 
 def _day(text: str) -> tuple[int, int, int] | None:
-    found = _DATE.search(text)
-    if found:
-        return _valid(int(found[1]), int(found[2]), int(found[3]))
+    # words first: a year behind a month's name and an hour behind that look like a date, too
     words = _DATE_WORDS.search(_mend(text))
     if words:
         month = _MONTHS.index((words[1] or words[5])[:3].casefold()) + 1
         return _valid(int(words[3] or words[6]), month, int(words[2] or words[4]))
+    found = _DATE.search(text)
+    if found:
+        return _valid(int(found[1]), int(found[2] or found[4]), int(found[3] or found[5]))
     west = _DATE_WEST.search(text)
     if west:
         first, second, year = int(west[1]), int(west[2]), int(west[3])
@@ -167,6 +170,13 @@ def _mend(text: str) -> str:
     return re.sub(r"[0Oo]ct", "Oct", re.sub(r"(?<![A-Za-z])[JI]u[1I](?![a-z])", "Jul", text))
 
 
+def _mend_numbers(text: str) -> str:
+    """Undo what readers confuse in positions: an o read as nought and the reverse, a dot as colon."""
+    text = re.sub(r"(?<![A-Za-z])L[0Oo]n", "Lon", text)
+    text = re.sub(r"(?<=\d)[Oo](?=[\dNSEW])", "0", text)
+    return re.sub(r"(?<![\d:])(\d{1,3}):(\d{4,6})(?!\d)", r"\1.\2", text)
+
+
 def _valid(year: int, month: int, day: int) -> tuple[int, int, int] | None:
     try:
         datetime(year, month, day, tzinfo=UTC)
@@ -176,8 +186,13 @@ def _valid(year: int, month: int, day: int) -> tuple[int, int, int] | None:
 
 
 def _clock(text: str) -> tuple[int, int, int] | None:
-    rest = _DATE_WORDS.sub(" ", _DATE.sub(" ", _mend(text)))
-    found = _TIME.search(rest)
+    rest = _DATE.sub(" ", _DATE_WORDS.sub(" ", _mend(text)))
+    dated = rest != _mend(text)
+    found = _TIME.search(re.sub(r"(?<=\s)[.\-]\s*(?=\d{1,2}\s*[:：])", "", rest))
+    if not found and dated:
+        # nothing but an hour and minutes is left behind a date, their colon read as a dot
+        alone = re.fullmatch(r"\s*(\d{1,2})[.\-](\d\d)\s*", rest)
+        found = _TIME.search(f"{alone[1]}:{alone[2]}") if alone else None
     if not found:
         return None
     hour, half = int(found[2]), (found[1] or found[5] or "").casefold()

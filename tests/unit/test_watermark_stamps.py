@@ -30,7 +30,8 @@ def lines(*texts: str) -> tuple[Line, ...]:
 @pytest.mark.parametrize(
     "text",
     ["2026-06-01 18:32", "2026-06-0118:32", "2026年06月01日 18:32", "2026.06.01 06:32 PM",
-     "01 Jun 202618:32", "Jun 1, 2026 18:32", "2026/6/1 下午6:32", "2026年06月01日18：32"],
+     "01 Jun 202618:32", "Jun 1, 2026 18:32", "2026/6/1 下午6:32", "2026年06月01日18：32",
+     "2026.06.01.18:32", "2026.060118:32:00", "01 Jun 2026 18.32", "01JUn2026-18:32"],
 )  # fmt: skip
 def test_clocks_are_read_in_every_shape(text: str) -> None:
     stamp = parse(lines(text))
@@ -41,7 +42,8 @@ def test_clocks_are_read_in_every_shape(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["北纬30.5136 东经114.4144", "经度:114.4144 纬度:30.5136", "30.5136N 114.4144E",
-     "Lat 30.5136 Lon 114.4144", "Lat.30.5136 Lon-114.4144", "N30°30'49\" E114°24'52\""],
+     "Lat 30.5136 Lon 114.4144", "Lat.30.5136 Lon-114.4144", "Lat30.5136L0n114.4144",
+     "30:51360N 114.4144OE", "N30°30'49\" E114°24'52\""],
 )  # fmt: skip
 def test_positions_are_read_in_every_shape(text: str) -> None:
     position = parse(lines(text)).position
