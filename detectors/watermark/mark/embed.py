@@ -9,6 +9,7 @@ import numpy.typing as npt
 import scipy.fft as sfft
 
 from detectors.watermark.mark.code import encode, seal
+from detectors.watermark.mark.kernels import add_luma
 from detectors.watermark.mark.keys import MarkKey
 from detectors.watermark.mark.search import MIDDLE_SIDE, taper
 from detectors.watermark.mark.tile import (
@@ -67,10 +68,11 @@ def embed(pixels: Pixels, serial: int, key: MarkKey, *, psnr_db: float = PSNR_DE
     how = cv2.INTER_AREA if scale > 1 else cv2.INTER_LINEAR
     small = cv2.resize(luma, size, interpolation=how).astype(np.float32)
     high = small - cv2.GaussianBlur(small, (0, 0), 3.0)
-    strength = mask(activity(high))
+    busy = activity(high)
+    strength = mask(busy)
     turn = _shift_phases(*tile_shift(key, pixels))
     lines = draw_lines(key, encode(seal(key, serial)))
-    lines = _informed(lines, guide_lines(key), turn, small, high, strength, psnr_db) * turn
+    lines = _informed(lines, guide_lines(key), turn, small, high, busy, strength, psnr_db) * turn
     tile = np.real(sfft.ifft2(lines)).astype(np.float32)
     full = cv2.resize(strength, luma.shape[::-1], interpolation=cv2.INTER_LINEAR)
     mark = np.asarray(cv2.multiply(_spread(tile, luma.shape), full), np.float32)
@@ -90,6 +92,7 @@ def _informed(
     turn: Complexes,
     small: Floats,
     high: Floats,
+    busy: Floats,
     strength: Floats,
     psnr_db: float,
 ) -> Complexes:
@@ -107,7 +110,7 @@ def _informed(
     mark = spread[: high.shape[0], : high.shape[1]] * strength
     mark *= np.float32(255 / 10 ** (psnr_db / 20)) / np.sqrt(np.mean(mark * mark))
     used, inner = lines != 0, _inner()
-    heard = listen(activity(high))
+    heard = listen(busy)
     host, own = high * heard, mark * heard
     against = _against(_lines(host), _lines(own), lines, turn, used)
     looked = _middle(high.shape)
@@ -230,9 +233,7 @@ def _add(pixels: Pixels, luma: Pixels, mark: Floats, psnr_db: float) -> Pixels:
         gain *= float(np.sqrt(wanted / max(float(np.mean(change * change)), 1e-6)))
     mark = mark * np.float32(gain)
     mark *= np.float32(_bearable(luma, mark))
-    return cv2.add(pixels, cv2.merge([mark * share for share in CHANNELS]), dtype=cv2.CV_8U).astype(
-        np.uint8
-    )
+    return np.asarray(add_luma(np.ascontiguousarray(pixels), mark, CHANNELS), np.uint8)
 
 
 def _bearable(luma: Pixels, mark: Floats) -> float:

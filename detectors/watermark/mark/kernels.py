@@ -109,6 +109,18 @@ def whiten_lines(half: C64, reach: int, bound: float, seen: Bools) -> C64:
 
 
 @njit(cache=True, nogil=True)
+def add_luma(pixels: U8, change: F32, channels: F32) -> U8:
+    """Add a change of luma (rows, columns) to a picture (rows, columns, 3), each channel by its share."""
+    out = np.empty_like(pixels)
+    for y in range(pixels.shape[0]):
+        for x in range(pixels.shape[1]):
+            for c in range(3):
+                level = np.rint(pixels[y, x, c] + change[y, x] * channels[c])
+                out[y, x, c] = min(max(level, np.float32(0.0)), np.float32(255.0))
+    return out
+
+
+@njit(cache=True, nogil=True)
 def heed(high: F32, busy: F32, table: F32, steps: int, known: U8) -> None:
     """Weigh ``high`` in place by ``table``, read at ``steps`` entries a level, and by ``known``."""
     last = len(table) - 1
