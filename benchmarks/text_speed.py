@@ -129,7 +129,7 @@ def index(size: int) -> list[dict[str, Any]]:
         per_document = built.byte_count / size
         begun = time.process_time()
         run = built._state.disk[0]
-        keys, owners = run.keys, run.whole("docs")
+        keys, owners = run.every_key(), run.whole("docs")
         same = np.flatnonzero(keys[1:] == keys[:-1])
         pairs = np.unique(owners[same].astype(np.uint64) << np.uint64(32) | owners[same + 1])
         joined = time.process_time() - begun

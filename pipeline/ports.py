@@ -306,6 +306,20 @@ class Past(Protocol):
         """
         ...
 
+    def votes(
+        self, kind: str, asked: pl.DataFrame, *, votes_min: int, rows_max: int, earlier: bool,
+        most: int | None = None,
+    ) -> pl.DataFrame:  # fmt: skip
+        """Count the words that a query and known pictures share and that lie alike: a VOTES frame.
+
+        ``asked`` is an ASKED frame; the rows of a query stand together and name one known submission.
+        Told are pairs with ``votes_min`` votes, the heaviest first, with submissions that came before
+        it (``earlier``) or after it by (``submitted_at``, id); with ``most``, of the so many heaviest
+        ones and of as many of the earliest that have half of the greatest weight. At most ``rows_max``
+        postings are read for a query, those of the words first that are worth most for each.
+        """
+        ...
+
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:
         """Count the submissions that carry each key: columns ``key`` UInt64, ``df`` Int64."""
         ...

@@ -10,6 +10,8 @@ import numpy as np
 import orjson
 import polars as pl
 
+from pipeline.index.postings import PostingIndex
+from pipeline.index.votes import Owners, answered
 from pipeline.model import frames, sessions
 from pipeline.model.errors import ContentError
 from pipeline.ports import Batch, Decoder, Detector, Example
@@ -84,6 +86,7 @@ class MemoryPast:
         self._world = world
         self._fingerprints = fingerprints
         self._signals = frames.empty(frames.SIGNALS) if signals is None else signals
+        self._indexes: dict[str, tuple[PostingIndex, Owners]] = {}
 
     @classmethod
     def of(cls, world: World, detectors: Iterable[Detector]) -> "MemoryPast":
@@ -126,6 +129,33 @@ class MemoryPast:
             hits = hits.join(when, on="submission_id").filter(place <= earliest)
             hits = hits.drop("submitted_at")
         return hits.sort("key", "submission_id", "content_index", "position").head(limit)
+
+    def votes(
+        self, kind: str, asked: pl.DataFrame, *, votes_min: int, rows_max: int, earlier: bool,
+        most: int | None = None,
+    ) -> pl.DataFrame:  # fmt: skip
+        """Count the words that a query and known pictures share and that lie alike."""
+        if kind not in self._indexes:
+            self._indexes[kind] = self._indexed(kind)
+        index, owners = self._indexes[kind]
+        return answered(
+            index, asked, owners, votes_min=votes_min, rows_max=rows_max, earlier=earlier, most=most
+        )
+
+    def _indexed(self, kind: str) -> tuple[PostingIndex, Owners]:
+        known = self._world.submissions.sort("submitted_at", "submission_id")
+        names = known["submission_id"].to_list()
+        numbers = {name: number for number, name in enumerate(names)}
+        rows = self._postings(kind).filter(pl.col("submission_id").is_in(names))
+        index = PostingIndex()
+        index.add(
+            rows["key"].to_numpy().astype(np.uint64),
+            np.array([numbers[s] for s in rows["submission_id"].to_list()], np.uint32),
+            rows["content_index"].to_numpy().astype(np.int32),
+            rows["position"].to_numpy().astype(np.int32),
+        )
+        times = known["submitted_at"].dt.epoch("us").to_numpy().astype(np.int64)
+        return index, Owners(names, times, numbers)
 
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:
         """Count the submissions that carry each key."""

@@ -14,6 +14,7 @@ import polars as pl
 from detectors.image import hashes
 from detectors.image.prints import HASHES, WORDS, Print, geometry
 from detectors.image.vocabulary import Vocabulary
+from pipeline.model import frames
 from pipeline.ports import Past
 
 Key: TypeAlias = tuple[str, int]
@@ -24,8 +25,10 @@ NEAR: Final = 31
 VOTES_MIN: Final = 3
 HASH_WEIGHT: Final = 1_000
 """A near hash outweighs any number of words: it speaks of the whole picture."""
-DF_MAX: Final = 5_000
-POSTINGS_MAX: Final = 4_000_000
+ROWS_MAX: Final = 700_000
+"""Postings read for one picture: they bound its look-up however many pictures are known."""
+WORTH: Final = ((1.0, 0.3, 0.3), (0.4,), (0.25,))
+"""How likely a word is the right one, by mode and by choice of centre: most copies are upright."""
 NEIGHBOURS_MAX: Final = 1_000_000
 CHUNK: Final = 48
 MODES: Final = ("upright", "mirrored", "inverted")
@@ -86,9 +89,14 @@ def by_hash(prints: Mapping[Key, Print], past: Past) -> dict[Key, list[Nominee]]
 
 
 def by_words(
-    prints: Mapping[Key, Print], past: Past, vocabulary: Vocabulary, *, votes_min: int = VOTES_MIN
+    prints: Mapping[Key, Print],
+    past: Past,
+    vocabulary: Vocabulary,
+    *,
+    earlier: bool = True,
+    most: int | None = None,
 ) -> dict[Key, list[Nominee]]:
-    """Nominate what shares words of like turn and scale; the most votes first."""
+    """Nominate what came before (or after) and shares words of like turn and scale; the best first."""
     found: dict[Key, list[Nominee]] = {key: [] for key in prints}
     keys = list(prints)
     for start in range(0, len(keys), CHUNK):
@@ -96,89 +104,34 @@ def by_words(
         asked = _asked({key: prints[key] for key in chunk}, vocabulary)
         if asked.is_empty():
             continue
-        unique = asked["key"].unique()
-        hits = past.postings(WORDS, unique, df_max=DF_MAX, limit=POSTINGS_MAX)
-        votes = _votes(asked, hits, pl.Series("sid", [key[0] for key in chunk]), votes_min)
-        for row in votes.iter_rows(named=True):
-            found[chunk[row["picture"]]].append(
+        told = past.votes(
+            WORDS, asked, votes_min=VOTES_MIN, rows_max=ROWS_MAX, earlier=earlier, most=most
+        )
+        for query, sid, content, mode, part, other_part, votes, weight in told.iter_rows():
+            found[chunk[query]].append(
                 Nominee(
-                    source=(row["submission_id"], row["content_index"]),
-                    mode=MODES[row["mode"]], votes=row["votes"],
-                    accused_part=row["part"], source_part=row["other_part"],
-                    weight=row["weight"],
+                    source=(sid, content), mode=MODES[mode], votes=votes, accused_part=part,
+                    source_part=other_part, weight=weight,
                 )
             )  # fmt: skip
     return found
 
 
 def _asked(prints: Mapping[Key, Print], vocabulary: Vocabulary) -> pl.DataFrame:
-    """Write every word that a picture's features might have, in the three modes, as rows."""
-    keys, pictures, modes, places = [], [], [], []
-    for picture, made in enumerate(prints.values()):
+    """Write every word that a picture's features might have, in the three modes: an ASKED frame."""
+    parts = [frames.empty(frames.ASKED)]
+    for query, (key, made) in enumerate(prints.items()):
         for index, part in enumerate(made.parts):
             shapes = (part.features, part.features.mirrored(), part.features.inverted())
             for mode, features in enumerate(shapes):
                 words = vocabulary.nearby(features.codes, PROBES[mode])
-                keys.append(words.reshape(-1))
-                places.append(np.repeat(geometry(features, index), words.shape[1]))
-                pictures.append(np.full(words.size, picture, np.int32))
-                modes.append(np.full(words.size, mode, np.int8))
-    if not keys:
-        return pl.DataFrame(schema={"key": pl.UInt64()})
-    return pl.DataFrame(
-        {
-            "key": np.concatenate(keys), "picture": np.concatenate(pictures),
-            "mode": np.concatenate(modes), "place": np.concatenate(places).astype(np.int32),
-        }
-    )  # fmt: skip
-
-
-def _votes(
-    asked: pl.DataFrame, hits: pl.DataFrame, owners: pl.Series, votes_min: int
-) -> pl.DataFrame:
-    """Count, for each pair of parts and mode, the features that agree in turn and scale."""
-    place, other = pl.col("place"), pl.col("position")
-    pair = ["picture", "submission_id", "content_index", "mode", "part", "other_part"]
-    named = pl.DataFrame({"picture": range(len(owners)), "owner": owners}).cast(
-        {"picture": pl.Int32}
-    )
-    rare = pl.len().over("key").cast(pl.Float64).log(2).add(1).pow(-1).alias("rare")
-    met = (
-        asked.join(hits.with_columns(rare), on="key")
-        .join(named, on="picture")
-        .filter(pl.col("owner") != pl.col("submission_id"))
-        .with_columns(
-            (place // 2**19).alias("part"),
-            (other // 2**19).alias("other_part"),
-            (place % 256).alias("feature"),
-            (other % 256).alias("other_feature"),
-            ((place // 2**13 % 64) - (other // 2**13 % 64) + 64).alias("turn"),
-            ((place // 2**8 % 32) - (other // 2**8 % 32)).alias("grow"),
-        )
-        .filter(pl.col("feature").n_unique().over(pair) >= votes_min)
-    )
-    counted = [
-        met.with_columns(
-            ((pl.col("turn") + shift) % 64 // 8).alias("turn_bin"),
-            ((pl.col("grow") + 64 + 2 * (shift > 0)) // 4).alias("grow_bin"),
-        )
-        .group_by([*pair, "turn_bin", "grow_bin"])
-        .agg(
-            pl.min_horizontal(
-                pl.col("feature").n_unique(), pl.col("other_feature").n_unique()
-            ).alias("votes"),
-            pl.col("rare").mean(),
-        )
-        .with_columns((pl.col("votes") * pl.col("rare")).round(6).alias("weight"))
-        for shift in (0, 4)
-    ]
-    return (
-        pl.concat(counted)
-        .group_by(pair)
-        .agg(pl.col("votes").max().cast(pl.Int64), pl.col("weight").max())
-        .filter(pl.col("votes") >= votes_min)
-        .sort(["picture", "votes", *pair[1:]], descending=[False, True, *[False] * 5])
-    )
+                asked = {
+                    "query": query, "submission_id": key[0], "key": words.reshape(-1),
+                    "place": np.repeat(geometry(features, index), words.shape[1]),
+                    "mode": mode, "worth": np.tile(WORTH[mode], len(words)),
+                }  # fmt: skip
+                parts.append(pl.DataFrame(asked, schema=dict(frames.ASKED)))
+    return pl.concat(parts)
 
 
 def merged(parts: Iterable[Mapping[Key, list[Nominee]]]) -> dict[Key, list[Nominee]]:

@@ -25,6 +25,8 @@ from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past
 
 SOURCES_MAX: Final = 16
 """Pictures proved against, of those nominated: the best by weight."""
+NOMINEES_MAX: Final = 64
+"""Earlier pictures that words nominate; and as many of the earliest among the good ones."""
 OWN_VOTES_MIN: Final = 20
 EARLIEST_MAX: Final = 4
 """Beside these, so many of the earliest that have at least half of the best one's votes."""
@@ -89,16 +91,14 @@ class ImageDetector:
     def touched(self, batch: Batch, past: Past) -> frozenset[str]:
         """Name who carries a picture like one of these, and whose template these help to learn."""
         mine = Known(past).prints(batch.ids)
-        near = self._nominated(mine, past)
-        touched = {n.source[0] for nominees in near.values() for n in nominees}
+        touched = self._later(mine, past)
         pictured = {key[0] for key in mine}
         taught = _teaching(batch, past, pictured)
         if taught:
             touched |= taught
             known = Known(past).prints(sorted(taught))
             pages = {key: made for key, made in known.items() if any(p.page for p in made.parts)}
-            near = self._nominated(pages, past)
-            touched |= {n.source[0] for nominees in near.values() for n in nominees}
+            touched |= self._later(pages, past)
         return frozenset(touched) - frozenset(batch.ids)
 
     def detect(self, batch: Batch, past: Past) -> Findings:
@@ -106,7 +106,7 @@ class ImageDetector:
         built = FindingsBuilder(self.spec)
         known = Known(past)
         mine = known.prints(batch.ids)
-        nominated = self._nominated(mine, past)
+        nominated = self._nominated(mine, past, earlier=True, most=NOMINEES_MAX)
         named = {n.source[0] for nominees in nominated.values() for n in nominees}
         order = Order.of(past, [*sorted(named), *batch.ids])
         given = references(batch)
@@ -145,14 +145,26 @@ class ImageDetector:
             self._recent[digest] = prints.read(views.to_grey(frame) for frame in frames)
         return self._recent[digest]
 
-    def _nominated(self, mine: Mapping[Key, Print], past: Past) -> dict[Key, list[Nominee]]:
+    def _nominated(
+        self, mine: Mapping[Key, Print], past: Past, *, earlier: bool, most: int | None
+    ) -> dict[Key, list[Nominee]]:
         found = nominate.merged(
             [
                 nominate.by_hash(mine, past),
-                nominate.by_words(mine, past, self._vocabulary),
+                nominate.by_words(mine, past, self._vocabulary, earlier=earlier, most=most),
             ]
         )
         return {key: found.get(key, []) for key in mine}
+
+    def _later(self, mine: Mapping[Key, Print], past: Past) -> set[str]:
+        """Name those later submissions that carry a picture like one of these.
+
+        What an earlier one is said to be made from does not hang on what came after it.
+        """
+        near = self._nominated(mine, past, earlier=False, most=None)
+        pairs = {(key[0], n.source[0]) for key, nominees in near.items() for n in nominees}
+        order = Order.of(past, sorted({sid for pair in pairs for sid in pair}))
+        return {other for own, other in pairs if order[other].rank > order[own].rank}
 
 
 @lru_cache(maxsize=4)

@@ -1,9 +1,10 @@
 """Who carries this key? Sorted runs of 64-bit keys, memory-mapped, and a small delta in memory.
 
-A run is immutable: columns sorted by (key, doc), each as narrow as its values allow, and a column of
-one repeated value is kept as that value. The state is one tuple of runs that is swapped whole, so a
-look-up never waits for a writer and never fails while runs are merged. Exact: what is found does not
-depend on runs, on the order of adding, or on whether anything was flushed.
+A run is immutable: columns sorted by (key, doc), each as narrow as its values allow; a column of one
+repeated value is kept as that value, and keys that many rows carry are kept once. The state is one
+tuple of runs that is swapped whole, so a look-up never waits for a writer and never fails while runs
+are merged. Exact: what is found does not depend on runs, on the order of adding, or on whether anything
+was flushed.
 """
 
 import json
@@ -21,15 +22,21 @@ import numpy.typing as npt
 from pipeline.index.shapes import I32, I64, U32, U64
 
 MANIFEST: Final = "runs.json"
-VERSION: Final = 1
+VERSION: Final = 2
 RUNS_MAX: Final = 8
 """Runs on disk from which ``flush`` merges the smaller half."""
 FAN_OUT: Final = 4
 """So many runs of like size in memory are merged into one."""
 COLUMNS: Final = ("keys", "docs", "contents", "positions")
+FILES: Final = (*COLUMNS, "heads")
+SHARED_FROM: Final = 4
+"""Rows a key, on average, from which keys are kept once, with the place of their first row."""
 _NARROW: Final = (np.int8, np.uint8, np.int16, np.uint16)
 
 Column: TypeAlias = npt.NDArray[Any]
+
+
+_NO_HEADS: Final = np.zeros(1, np.uint32)
 
 
 class Postings(NamedTuple):
@@ -42,23 +49,34 @@ class Postings(NamedTuple):
 
 
 class Run:
-    """An immutable sorted run: ``keys`` (n,) uint64; the other columns (n,) or one value (1,)."""
+    """An immutable sorted run: ``keys`` uint64; the other columns (n,) or one value (1,).
 
-    __slots__ = ("contents", "docs", "keys", "name", "positions")
+    ``keys`` is (n,), or holds each key once (m,) where ``heads`` (m + 1,) uint32 says between which rows
+    each lies; without heads that is (1,).
+    """
+
+    __slots__ = ("contents", "docs", "heads", "keys", "name", "positions")
 
     def __init__(
-        self, keys: U64, docs: Column, contents: Column, positions: Column, name: str = ""
+        self,
+        keys: U64,
+        docs: Column,
+        contents: Column,
+        positions: Column,
+        name: str = "",
+        heads: U32 | None = None,
     ) -> None:
+        self.heads = _NO_HEADS if heads is None else heads
         self.keys, self.docs, self.contents, self.positions = keys, docs, contents, positions
         self.name = name
 
     def __len__(self) -> int:
-        return len(self.keys)
+        return int(self.heads[-1]) if len(self.heads) > 1 else len(self.keys)
 
     @property
     def byte_count(self) -> int:
         """Bytes that the columns take, on disk as in memory."""
-        return sum(getattr(self, column).nbytes for column in COLUMNS)
+        return sum(getattr(self, column).nbytes for column in FILES)
 
     @classmethod
     def sorted_from(cls, keys: U64, docs: Column, contents: Column, positions: Column) -> "Run":
@@ -70,7 +88,8 @@ class Run:
         whole = _one_value(contents) and _one_value(positions)
         ordering.order(np.ascontiguousarray(keys, np.uint64), owners, made, rows, whole)
         taken = _shrunk(rows) if whole else _narrow(docs, rows)
-        return cls(made, taken, _narrow(contents, rows), _narrow(positions, rows))
+        once, heads = _once(made)
+        return cls(once, taken, _narrow(contents, rows), _narrow(positions, rows), heads=heads)
 
     def merged_with(self, other: "Run") -> "Run":
         """Merge with another run: one pass over both."""
@@ -79,8 +98,8 @@ class Run:
         made = np.empty(len(self) + len(other), np.uint64)
         rows = np.empty(len(made), np.uint32)
         mine, theirs = (np.ascontiguousarray(r.whole("docs"), np.uint32) for r in (self, other))
-        ordering.merge(self.keys, mine, other.keys, theirs, made, rows)
-        columns = []
+        ordering.merge(self.every_key(), mine, other.every_key(), theirs, made, rows)
+        columns: list[Column] = []
         for name in COLUMNS[1:]:
             one, two = getattr(self, name), getattr(other, name)
             if len(one) == len(two) == 1 and one[0] == two[0]:
@@ -90,24 +109,28 @@ class Run:
             parts = [self.whole(name), other.whole(name)]
             both = np.concatenate(parts, dtype=kind, casting="unsafe")
             columns.append(_narrow(both, rows))
-        return Run(made, *columns)
+        once, heads = _once(made)
+        docs, contents, positions = columns
+        return Run(once, docs, contents, positions, heads=heads)
 
     @classmethod
     def open(cls, directory: Path, name: str, rows: int) -> "Run":
         """Map a written run. Raises ``OSError`` or ``ValueError`` where it is not whole."""
-        parts = [np.load(directory / name / f"{c}.npy", mmap_mode="r") for c in COLUMNS]
-        keys, *others = (np.asarray(part) for part in parts)
-        whole = keys.dtype == np.uint64 and keys.shape == (rows,)
+        parts = [np.load(directory / name / f"{c}.npy", mmap_mode="r") for c in FILES]
+        keys, *others, heads = (np.asarray(part) for part in parts)
+        shared = len(heads) > 1
+        whole = keys.dtype == np.uint64 and keys.shape == (len(heads) - 1 if shared else rows,)
+        whole &= heads.dtype == np.uint32 and (not shared or int(heads[-1]) == rows)
         whole &= all(p.shape in {(rows,), (1,)} and p.dtype.kind in "iu" for p in others)
         if not whole:
             raise ValueError(f"{name} does not hold {rows} postings")
         docs, contents, positions = others
-        return cls(keys, docs, contents, positions, name)
+        return cls(keys, docs, contents, positions, name, heads)
 
     def write(self, directory: Path) -> "Run":
         """Write under a temporary name, flush to the disk, rename; return the mapped run."""
         made = Path(tempfile.mkdtemp(prefix=".run-", dir=directory))
-        for column in COLUMNS:
+        for column in FILES:
             with (made / f"{column}.npy").open("wb") as file:
                 np.save(file, getattr(self, column), allow_pickle=False)
                 file.flush()
@@ -118,18 +141,27 @@ class Run:
         _sync(directory)
         return Run.open(directory, name, len(self))
 
-    def rows_of(self, asked: U64) -> tuple[I64, I64]:
-        """Find the rows of sorted unique keys: index into ``asked``, row."""
+    def bounds_of(self, asked: U64) -> tuple[I64, I64]:
+        """Find between which rows each of the sorted unique keys lies."""
         from pipeline.index import ordering
 
         begins, ends = np.empty(len(asked), np.int64), np.empty(len(asked), np.int64)
-        total = ordering.find(self.keys, asked, begins, ends)
-        if not total:
-            return begins[:0], begins[:0]
+        ordering.find(self.keys, asked, begins, ends)
+        if len(self.heads) > 1:
+            begins, ends = self.heads[begins].astype(np.int64), self.heads[ends].astype(np.int64)
+        return begins, ends
+
+    def rows_of(self, asked: U64) -> tuple[I64, I64]:
+        """Find the rows of sorted unique keys: index into ``asked``, row."""
+        begins, ends = self.bounds_of(asked)
         counts = ends - begins
         which = np.repeat(np.arange(len(asked)), counts)
         starts = np.repeat(begins - (np.cumsum(counts) - counts), counts)
-        return which, starts + np.arange(total)
+        return which, starts + np.arange(len(which))
+
+    def every_key(self) -> U64:
+        """Return the key of each row."""
+        return np.repeat(self.keys, np.diff(self.heads)) if len(self.heads) > 1 else self.keys
 
     def tally(self, asked: U64, gone: U32) -> I64:
         """Count the distinct documents of sorted unique keys, those in the sorted ``gone`` left out.
@@ -161,7 +193,8 @@ class Run:
         """Return the rows of other documents."""
         keep = np.flatnonzero(~np.isin(self.whole("docs"), docs)).astype(np.uint32)
         kept, contents, positions = (_narrow(self.whole(c), keep) for c in COLUMNS[1:])
-        return Run(self.keys[keep], kept, contents, positions)
+        once, heads = _once(self.every_key()[keep])
+        return Run(once, kept, contents, positions, heads=heads)
 
 
 class _State(NamedTuple):
@@ -223,6 +256,11 @@ class PostingIndex:
             while len(delta) >= FAN_OUT and FAN_OUT * len(delta[-1]) > len(delta[-FAN_OUT]):
                 delta[-FAN_OUT:] = [_merged(delta[-FAN_OUT:])]
             self._state = self._state._replace(delta=tuple(delta))
+
+    def snapshot(self) -> tuple[tuple[Run, ...], U32]:
+        """Return the runs as they stand, and the documents forgotten in those that have a name."""
+        state = self._state
+        return state.runs, state.removed
 
     def lookup(self, keys: U64) -> Postings:
         """Find who carries ``keys`` (any order, repeats allowed)."""
@@ -376,6 +414,15 @@ class PostingIndex:
         Path(path).replace(self._directory / MANIFEST)
         _sync(self._directory)
         self._seen = text
+
+
+def _once(keys: U64) -> tuple[U64, U32 | None]:
+    """Keep each of sorted keys once, with the bounds of its rows, where that is smaller."""
+    fresh = np.flatnonzero(keys[1:] != keys[:-1]) + 1 if len(keys) else np.empty(0, np.int64)
+    if SHARED_FROM * (len(fresh) + 1) > len(keys) or len(keys) > np.iinfo(np.uint32).max:
+        return keys, None
+    heads = np.concatenate([[0], fresh, [len(keys)]])
+    return keys[heads[:-1]], heads.astype(np.uint32)
 
 
 def _one_value(values: Column) -> bool:

@@ -161,6 +161,30 @@ NEIGHBOURS: Final[Schema] = {
 }
 """``query`` indexes the codes asked for, ``slot`` the 32-byte code inside the stored ``value``."""
 
+ASKED: Final[Schema] = {
+    "query": pl.Int32(),
+    "submission_id": _S,
+    "key": pl.UInt64(),
+    "place": pl.Int32(),
+    "mode": pl.Int8(),
+    "worth": pl.Float32(),
+}
+"""Words that a picture's features may have: ``place`` packs part, angle, size and number of the
+feature (``pipeline.index.voting``), ``mode`` (0 to 3) says how the picture was dressed first, ``worth``
+how likely the word is the right one."""
+
+VOTES: Final[Schema] = {
+    "query": pl.Int32(),
+    "submission_id": _S,
+    "content_index": pl.Int32(),
+    "mode": pl.Int8(),
+    "part": pl.Int32(),
+    "other_part": pl.Int32(),
+    "votes": pl.Int64(),
+    "weight": pl.Float64(),
+}
+"""``part`` is the asking picture's, ``other_part`` the known one's; ``weight`` is votes times rarity."""
+
 ASSESSMENTS: Final[Schema] = {
     "submission_id": _S,
     "score": _I,

@@ -23,6 +23,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.index.hamming import CodeIndex
 from pipeline.index.postings import PostingIndex
+from pipeline.index.votes import Owners, answered
 from pipeline.model import frames
 from pipeline.model.errors import StoreError
 from pipeline.stores.database import Database
@@ -144,6 +145,10 @@ class Documents:
         new = np.fromiter((r[1] for r in rows), np.int64, len(rows))
         self._times = np.concatenate([self._times, new])
 
+    def owners(self) -> Owners:
+        """Return ids and times by number, and numbers by id."""
+        return Owners(self._ids, self._times, self._docs)
+
     def numbers(self, submission_ids: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
         """Return the integer of each submission."""
         return np.array([self._docs[s] for s in submission_ids], dtype=np.uint32)
@@ -221,6 +226,17 @@ class FingerprintStore:
             place = pl.struct("_at", "submission_id").rank("dense").over("key")
             ordered = ordered.filter(place <= earliest)
         return ordered.head(limit).select(list(frames.POSTINGS))
+
+    def votes(
+        self, kind: str, asked: pl.DataFrame, *, votes_min: int, rows_max: int, earlier: bool,
+        most: int | None,
+    ) -> pl.DataFrame:  # fmt: skip
+        """Count the words that queries and known pictures share and that lie alike: a VOTES frame."""
+        index = self._ready(kind).postings
+        return answered(
+            index, asked, self._documents.owners(), votes_min=votes_min, rows_max=rows_max,
+            earlier=earlier, most=most,
+        )  # fmt: skip
 
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:
         """Count the submissions that carry each key."""

@@ -96,6 +96,15 @@ class StorePast:
             kind, keys, df_max=df_max, earliest=earliest, limit=limit
         )
 
+    def votes(
+        self, kind: str, asked: pl.DataFrame, *, votes_min: int, rows_max: int, earlier: bool,
+        most: int | None = None,
+    ) -> pl.DataFrame:  # fmt: skip
+        """Count the words that a query and known pictures share and that lie alike."""
+        return self._fingerprints.votes(
+            kind, asked, votes_min=votes_min, rows_max=rows_max, earlier=earlier, most=most
+        )
+
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:
         """Count the submissions that carry each key."""
         return self._fingerprints.frequencies(kind, keys)
