@@ -119,19 +119,27 @@ def by_words(
 
 def _asked(prints: Mapping[Key, Print], vocabulary: Vocabulary) -> pl.DataFrame:
     """Write every word that a picture's features might have, in the three modes: an ASKED frame."""
-    parts = [frames.empty(frames.ASKED)]
-    for query, (key, made) in enumerate(prints.items()):
+    queries, owners = [], pl.Series("submission_id", [key[0] for key in prints], pl.String())
+    words, places, modes, worth = [], [], [], []
+    for query, made in enumerate(prints.values()):
         for index, part in enumerate(made.parts):
             shapes = (part.features, part.features.mirrored(), part.features.inverted())
             for mode, features in enumerate(shapes):
-                words = vocabulary.nearby(features.codes, PROBES[mode])
-                asked = {
-                    "query": query, "submission_id": key[0], "key": words.reshape(-1),
-                    "place": np.repeat(geometry(features, index), words.shape[1]),
-                    "mode": mode, "worth": np.tile(WORTH[mode], len(words)),
-                }  # fmt: skip
-                parts.append(pl.DataFrame(asked, schema=dict(frames.ASKED)))
-    return pl.concat(parts)
+                near = vocabulary.nearby(features.codes, PROBES[mode])
+                words.append(near.reshape(-1))
+                places.append(np.repeat(geometry(features, index), near.shape[1]))
+                queries.append(np.full(near.size, query, np.int32))
+                modes.append(np.full(near.size, mode, np.int8))
+                worth.append(np.tile(WORTH[mode], len(near)))
+    if not words:
+        return frames.empty(frames.ASKED)
+    asked = np.concatenate(queries)
+    columns = {
+        "query": asked, "submission_id": owners.gather(asked), "key": np.concatenate(words),
+        "place": np.concatenate(places), "mode": np.concatenate(modes),
+        "worth": np.concatenate(worth),
+    }  # fmt: skip
+    return pl.DataFrame(columns, schema=dict(frames.ASKED))
 
 
 def merged(parts: Iterable[Mapping[Key, list[Nominee]]]) -> dict[Key, list[Nominee]]:

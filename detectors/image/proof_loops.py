@@ -39,19 +39,31 @@ def two_nearest(ours: U64, theirs: U64, best: I64, least: I64, second: I64) -> N
 
 
 @njit(cache=True, nogil=True)
-def two_centres(codes: U64, centres: U64, near: I64) -> None:
-    """Find for each 64-bit code (n,) the nearest and the second-nearest centre, in ``near`` (n, 2)."""
+def _nearest(far: npt.NDArray[np.uint8]) -> int:
+    """Return the first place of the least value, which is worn down to 255 for the next asking."""
+    least = np.uint8(255)
+    for j in range(len(far)):
+        least = np.uint8(min(least, far[j]))
+    at = 0
+    while far[at] != least:
+        at += 1
+    far[at] = 255
+    return at
+
+
+@njit(cache=True, nogil=True)
+def two_centres(codes: U64, centres: U64, choices: int, near: I64) -> None:
+    """Find for each 64-bit code (n,) the nearest centre and, with two ``choices``, the one after it.
+
+    Fills ``near`` (n, choices); of equally near centres the first is nearer.
+    """
+    far = np.empty(len(centres), np.uint8)
     for i in range(len(codes)):
-        one = two = np.int64(_FAR)
-        at = after = 0
         code = codes[i]
         for j in range(len(centres)):
-            far = np.int64(popcount(code ^ centres[j]))
-            if far < one:
-                one, two, at, after = far, one, j, at
-            elif far < two:
-                two, after = far, j
-        near[i, 0], near[i, 1] = at, after
+            far[j] = np.uint8(popcount(code ^ centres[j]))
+        for k in range(choices):
+            near[i, k] = _nearest(far)
 
 
 @njit(cache=True, nogil=True)

@@ -67,9 +67,11 @@ class Vocabulary:
         if not len(codes):
             return np.empty((0, 1 if choices == 1 else 3), np.uint64)
         halves = np.ascontiguousarray(codes).view("<u8")
-        near = np.empty((2, len(codes), 2), np.int64)
+        near = np.empty((2, len(codes), choices), np.int64)
         for half in range(2):
-            loops.two_centres(np.ascontiguousarray(halves[:, half]), self._tables[half], near[half])
+            loops.two_centres(
+                np.ascontiguousarray(halves[:, half]), self._tables[half], choices, near[half]
+            )
         first, second = (part.astype(np.uint64) for part in near)
         pairs = [(0, 0)] if choices == 1 else [(0, 0), (0, 1), (1, 0)]
         ten = np.uint64(10)

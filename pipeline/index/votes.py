@@ -18,7 +18,7 @@ from pipeline.model import frames
 
 F64 = npt.NDArray[np.float64]
 
-ROWS_MAX: Final = 1 << 24
+ROWS_MAX: Final = 1 << 20
 ENTRIES_MAX: Final = 1 << 18
 GOOD_SHARE: Final = 0.5
 """Share of the greatest weight from which a document is among the good ones."""
@@ -228,21 +228,35 @@ def _likely(parts: Sequence[_Entries], asked: Asked, votes_min: int) -> tuple[I6
     """Return the hits that may be votes: asked word, document, content, position."""
     from pipeline.index import voting
 
-    low = min(int(part.docs[part.begins].min()) for part in parts) >> voting.BLOCK_BITS
-    high = max(int(part.docs[part.ends - 1].max()) for part in parts) >> voting.BLOCK_BITS
+    low = min(int(part.docs[part.begins].min()) for part in parts)
+    high = max(int(part.docs[part.ends - 1].max()) for part in parts)
+    rows = sum(int((part.ends - part.begins).sum()) for part in parts)
+    # The more hits a document has by chance, the more counters keep them apart.
+    bits = int(np.ceil(np.log2(16 * rows / (high - low + 1))).clip(*voting.CELL_BITS))
+    low, high = low >> voting.TABLE_BITS - bits, high >> voting.TABLE_BITS - bits
     sizes = np.zeros(high - low + 1, np.int64)
     for part in parts:
-        voting.spread(part.docs, part.begins, part.ends, low, sizes)
+        voting.spread(part.docs, part.begins, part.ends, low, voting.TABLE_BITS - bits, sizes)
     bounds = np.concatenate([[0], np.cumsum(sizes)])
     at, hits, entry = bounds[:-1].copy(), np.empty(bounds[-1], np.uint64), 0
     for part in parts:
         places, modes = asked.places[part.asked], asked.modes[part.asked]
         voting.deal(
-            part.docs, part.positions, part.begins, part.ends, places, modes, entry, low, at, hits
+            part.docs,
+            part.positions,
+            part.begins,
+            part.ends,
+            places,
+            modes,
+            entry,
+            low,
+            bits,
+            at,
+            hits,
         )
         entry += len(part.asked)
-    kept = hits[: voting.sieve(hits, bounds, votes_min)]
-    entries, offsets = (kept >> np.uint64(46)).astype(np.int64), kept >> np.uint64(22)
+    kept = hits[: voting.sieve(hits, bounds, votes_min, bits)]
+    entries, offsets = (kept >> np.uint64(46)).astype(np.int64), kept >> np.uint64(26)
     offsets = (offsets & np.uint64(ROWS_MAX - 1)).astype(np.int64)
     told: list[tuple[I64, U32, I32, I64]] = []
     entry = 0

@@ -23,9 +23,10 @@ F64 = npt.NDArray[np.float64]
 PART_AT: Final = 19
 """A place is, from the lowest: feature number (8 bits), size in half octaves (5), angle in 64ths of a
 turn (6), part (3)."""
-BLOCK_BITS: Final = 14
-"""Documents counted at a time: 16,384, of 16 counters, which a second-level cache holds."""
-CELL_BITS: Final = 4
+TABLE_BITS: Final = 18
+"""Counters kept at a time, which a second-level cache holds: so many documents of so many counters."""
+CELL_BITS: Final = (4, 8)
+"""Counters of a document, at least and at most, as a power of two."""
 _BINS: Final = 256
 
 
@@ -40,25 +41,28 @@ def _bins(place: int, other: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
-def spread(docs: Any, begins: I64, ends: I64, first: int, counts: I64) -> None:
+def spread(
+    docs: Any, begins: I64, ends: I64, first: int, block_bits: int, counts: I64
+) -> None:  # fmt: skip
     """Count the rows of asked words by block of documents, ``counts`` beginning with block ``first``."""
     for i in range(len(begins)):
         for row in range(begins[i], ends[i]):
-            counts[np.uint64((np.int64(docs[row]) >> BLOCK_BITS) - first)] += 1
+            counts[np.uint64((np.int64(docs[row]) >> block_bits) - first)] += 1
 
 
 @njit(cache=True, nogil=True)
 def deal(
     docs: Any, positions: Any, begins: I64, ends: I64, places: I64, modes: I64, entry: int,
-    first: int, at: I64, hits: U64,
+    first: int, cell_bits: int, at: I64, hits: U64,
 ) -> None:  # fmt: skip
     """Deal the rows of a run out by blocks of documents, so that each block is read as one stream.
 
     Asked word i lies as ``places[i]`` in mode ``modes[i]``; its rows are ``begins[i]`` to ``ends[i]``.
     ``at`` (blocks,) is where the next hit of each block is written in ``hits``: entry number, counted on
-    from ``entry`` (18 bits), row within the entry (24), document within the block (14), two counters (4
-    each).
+    from ``entry`` (18 bits), row within the entry (20), then document within the block and two counters
+    of it (TABLE_BITS + ``cell_bits``).
     """
+    block_bits = TABLE_BITS - cell_bits
     for i in range(len(places)):
         place = places[i]
         salt = ((place >> PART_AT) << 2 | modes[i]) * 0x85EBCA6B
@@ -66,26 +70,29 @@ def deal(
         for row in range(begins[i], ends[i]):
             doc = np.int64(docs[row])
             one, two = _bins(place, np.int64(positions[row]))
-            a = ((salt + one * 0x9E3779B1) & 0xFFFFFFFF) >> (32 - CELL_BITS)
-            b = ((salt + (two + _BINS) * 0x9E3779B1) & 0xFFFFFFFF) >> (32 - CELL_BITS)
-            block = np.uint64((doc >> BLOCK_BITS) - first)
-            local = doc & ((1 << BLOCK_BITS) - 1)
+            a = ((salt + one * 0x9E3779B1) & 0xFFFFFFFF) >> (32 - cell_bits)
+            b = ((salt + (two + _BINS) * 0x9E3779B1) & 0xFFFFFFFF) >> (32 - cell_bits)
+            block = np.uint64((doc >> block_bits) - first)
+            local = doc & ((1 << block_bits) - 1)
             hits[np.uint64(at[block])] = (
-                named | np.uint64((row - begins[i]) << 22) | np.uint64(local << 8 | a << 4 | b)
+                named
+                | np.uint64((row - begins[i]) << 26)
+                | np.uint64((local << cell_bits | a) << cell_bits | b)
             )
             at[block] += 1
 
 
 @njit(cache=True, nogil=True)
-def sieve(hits: U64, bounds: I64, votes_min: int) -> int:
+def sieve(hits: U64, bounds: I64, votes_min: int, cell_bits: int) -> int:
     """Keep, at the front of ``hits``, those that may lie with ``votes_min`` in one bin; return how many.
 
     ``bounds`` (blocks + 1,) are the streams. Different bins of a document may share a counter, so what is
     dropped is surely without votes, and what is kept only likely to have some.
     """
-    counters = np.zeros(1 << (BLOCK_BITS + CELL_BITS), np.uint8)
-    full = np.zeros(1 << BLOCK_BITS, np.uint8)
-    cells, documents = np.uint64((1 << CELL_BITS) - 1), np.uint64((1 << BLOCK_BITS) - 1)
+    counters = np.zeros(1 << TABLE_BITS, np.uint8)
+    full = np.zeros(1 << (TABLE_BITS - cell_bits), np.uint8)
+    wide, cells = np.uint64(cell_bits), np.uint64((1 << cell_bits) - 1)
+    table = np.uint64((1 << TABLE_BITS) - 1)
     found = 0
     for block in range(len(bounds) - 1):
         if bounds[block] == bounds[block + 1]:
@@ -93,22 +100,20 @@ def sieve(hits: U64, bounds: I64, votes_min: int) -> int:
         some = False
         for h in range(bounds[block], bounds[block + 1]):
             hit = hits[h]
-            local = (hit >> np.uint64(8)) & documents
-            at = local << np.uint64(CELL_BITS)
-            a, b = at | ((hit >> np.uint64(4)) & cells), at | (hit & cells)
+            a = (hit >> wide) & table
+            b = (a & ~cells) | (hit & cells)
             one, two = counters[a] + 1, counters[b] + 1
             counters[a], counters[b] = min(one, 255), min(two, 255)
             if one >= votes_min or two >= votes_min:
-                full[local] = 1
+                full[a >> wide] = 1
                 some = True
         if some:
             for h in range(bounds[block], bounds[block + 1]):
                 hit = hits[h]
-                local = (hit >> np.uint64(8)) & documents
-                if full[local] == 0:
+                a = (hit >> wide) & table
+                if full[a >> wide] == 0:
                     continue
-                at = local << np.uint64(CELL_BITS)
-                a, b = at | ((hit >> np.uint64(4)) & cells), at | (hit & cells)
+                b = (a & ~cells) | (hit & cells)
                 if counters[a] >= votes_min or counters[b] >= votes_min:
                     hits[found] = hit
                     found += 1
