@@ -88,18 +88,10 @@ def align(accused: Features, source: Features) -> Alignment | None:
         return None
     pa, pb = accused.points[a].astype(np.float64), source.points[b].astype(np.float64)
     kept = _consensus(pa, pb, accused, source, a, b)
-    if kept.sum() < 3:
-        return None
-    transform = _similarity(pb[kept], pa[kept])
+    transform = np.empty((3, 3))
     tolerance = max(accused.width, accused.height) * 0.02
-    for slack in (1.5, 1.0, 0.7):
-        error = np.hypot(*(_apply(transform, pb) - pa).T)
-        kept = error < tolerance * slack
-        if kept.sum() < 4:
-            return None
-        transform = _affine(pb[kept], pa[kept])
-        if not 0.02 < abs(np.linalg.det(transform[:2, :2])) < 50:
-            return None
+    if not loops.refined(pb, pa, kept, tolerance, transform):
+        return None
     transform, kept = _perspective(transform, kept, pa, pb, tolerance)
     inliers = _distinct(a[kept], b[kept], pa[kept], pb[kept])
     if inliers < INLIERS_MIN or not _sensible(transform):
@@ -117,31 +109,6 @@ def _consensus(
     grow = np.log2(accused.sizes[a] / source.sizes[b]).astype(np.float64)
     turn = (accused.angles[a] - source.angles[b]).astype(np.float64)
     return np.asarray(loops.consensus(pa, pb, grow, turn, _SCALE_SLACK, _ANGLE_SLACK))
-
-
-def _similarity(source: F64, target: F64) -> F64:
-    """Fit a similarity without reflection by least squares (Umeyama 1991, PAMI 13)."""
-    ms, mt = source.mean(axis=0), target.mean(axis=0)
-    s, t = source - ms, target - mt
-    norm = max(float((s**2).sum()), 1e-9)
-    cos = float((s * t).sum()) / norm
-    sin = float((s[:, 0] * t[:, 1] - s[:, 1] * t[:, 0]).sum()) / norm
-    linear = np.array([[cos, -sin], [sin, cos]])
-    return _matrix(linear, mt - linear @ ms)
-
-
-def _affine(source: F64, target: F64) -> F64:
-    """Fit an affine map, pulled towards the similarity where the points say little of it."""
-    base = _similarity(source, target)
-    if len(source) < 6:
-        return base
-    ms = source.mean(axis=0)
-    s = source - ms
-    rest = target - _apply(base, source)
-    ridge = np.eye(2) * (0.02 * float((s**2).sum()) + 1e-6)
-    bend = np.linalg.solve(s.T @ s + ridge, s.T @ (rest - rest.mean(axis=0))).T
-    linear = base[:2, :2] + bend
-    return _matrix(linear, target.mean(axis=0) - linear @ ms)
 
 
 def _perspective(
@@ -193,9 +160,3 @@ def _apply(transform: F64, points: F64) -> F64:
 def apply(transform: F64, points: F64) -> F64:
     """Map points (n, 2)."""
     return _apply(transform, np.asarray(points, np.float64))
-
-
-def _matrix(linear: F64, shift: F64) -> F64:
-    made = np.eye(3)
-    made[:2, :2], made[:2, 2] = linear, shift
-    return made

@@ -102,6 +102,69 @@ def consensus(
     return best
 
 
+@njit(cache=True, nogil=True)
+def fitted(source: F64, target: F64, kept: Blocks, bent: bool, transform: F64) -> bool:
+    """Fit a similarity to the kept pairs (n, 2), or an affine map pulled towards it (``bent``).
+
+    The similarity is Umeyama's (1991, PAMI 13) without reflection; from six pairs on what it leaves may
+    be fitted by ridge regression. Fills ``transform`` (3, 3); says whether it neither collapses nor
+    explodes.
+    """
+    count = 0
+    sx = sy = tx = ty = 0.0
+    for i in range(len(kept)):
+        if kept[i]:
+            count += 1
+            sx, sy = sx + source[i, 0], sy + source[i, 1]
+            tx, ty = tx + target[i, 0], ty + target[i, 1]
+    sx, sy, tx, ty = sx / count, sy / count, tx / count, ty / count
+    xx = xy = yy = xu = xv = yu = yv = 0.0
+    for i in range(len(kept)):
+        if kept[i]:
+            x, y = source[i, 0] - sx, source[i, 1] - sy
+            u, v = target[i, 0] - tx, target[i, 1] - ty
+            xx, xy, yy = xx + x * x, xy + x * y, yy + y * y
+            xu, xv, yu, yv = xu + x * u, xv + x * v, yu + y * u, yv + y * v
+    norm = max(xx + yy, 1e-9)
+    cos, sin = (xu + yv) / norm, (xv - yu) / norm
+    a, b, c, d = cos, -sin, sin, cos
+    if bent and count >= 6:
+        # The residuals are linear in the target, so their sums follow from those above.
+        ru, rv = xu - a * xx - b * xy, xv - c * xx - d * xy
+        su, sv = yu - a * xy - b * yy, yv - c * xy - d * yy
+        ridge = 0.02 * (xx + yy) + 1e-6
+        p, q = xx + ridge, yy + ridge
+        det = p * q - xy * xy
+        a, b = a + (q * ru - xy * su) / det, b + (p * su - xy * ru) / det
+        c, d = c + (q * rv - xy * sv) / det, d + (p * sv - xy * rv) / det
+    transform[0, 0], transform[0, 1], transform[0, 2] = a, b, tx - a * sx - b * sy
+    transform[1, 0], transform[1, 1], transform[1, 2] = c, d, ty - c * sx - d * sy
+    transform[2, 0], transform[2, 1], transform[2, 2] = 0.0, 0.0, 1.0
+    return 0.02 < abs(a * d - b * c) < 50
+
+
+@njit(cache=True, nogil=True)
+def refined(source: F64, target: F64, kept: Blocks, tolerance: float, transform: F64) -> bool:
+    """Fit ``transform`` (3, 3) to the kept pairs and again to those near it, ever nearer.
+
+    Changes ``kept``; says whether enough pairs and a sound map came of it.
+    """
+    if kept.sum() < 3:
+        return False
+    fitted(source, target, kept, False, transform)
+    for slack in (1.5, 1.0, 0.7):
+        count = 0
+        for i in range(len(kept)):
+            x, y = source[i, 0], source[i, 1]
+            u = transform[0, 0] * x + transform[0, 1] * y + transform[0, 2] - target[i, 0]
+            v = transform[1, 0] * x + transform[1, 1] * y + transform[1, 2] - target[i, 1]
+            kept[i] = np.sqrt(u * u + v * v) < tolerance * slack
+            count += kept[i]
+        if count < 4 or not fitted(source, target, kept, True, transform):
+            return False
+    return True
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def liken(
     ours: F32, wide: F32, likeness: F32, mean_a: F32, spread_a: F32, mean_s: F32,
@@ -114,8 +177,6 @@ def liken(
     """
     rows, columns = likeness.shape
     count = np.float32(BLOCK * BLOCK)
-    totals = np.empty((BLOCK + 2, 3), np.float32)
-    squares = np.empty((BLOCK + 2, 3), np.float32)
     for r in range(rows):
         for c in range(columns):
             top, left = r * BLOCK, c * BLOCK
@@ -128,31 +189,25 @@ def liken(
             mean = total / count
             spread = np.sqrt(max(square / count - mean * mean, np.float32(0)))
             mean_a[r, c], spread_a[r, c] = mean, spread
-            # Sums over the rows of the source, for the three shifts across.
-            for i in range(BLOCK + 2):
-                total, square = np.float32(0), np.float32(0)
-                for j in range(BLOCK):
-                    s = wide[top + i, left + j]
-                    total += s
-                    square += s * s
-                for dx in range(3):
-                    totals[i, dx], squares[i, dx] = total, square
-                    if dx < 2:
-                        out, in_ = wide[top + i, left + dx], wide[top + i, left + dx + BLOCK]
-                        total += in_ - out
-                        square += in_ * in_ - out * out
             best = np.float32(-1)
             for dy in range(3):
+                # One pass for products and sums, a row a vector; shifts across are written out so that
+                # the compiler sees them.
+                c0 = c1 = c2 = s0 = s1 = s2 = q0 = q1 = q2 = np.float32(0)
+                for i in range(BLOCK):
+                    for j in range(BLOCK):
+                        s = wide[top + dy + i, left + j]
+                        c0, s0, q0 = c0 + s * ours[top + i, left + j], s0 + s, q0 + s * s
+                    for j in range(BLOCK):
+                        s = wide[top + dy + i, left + 1 + j]
+                        c1, s1, q1 = c1 + s * ours[top + i, left + j], s1 + s, q1 + s * s
+                    for j in range(BLOCK):
+                        s = wide[top + dy + i, left + 2 + j]
+                        c2, s2, q2 = c2 + s * ours[top + i, left + j], s2 + s, q2 + s * s
                 for dx in range(3):
-                    s_total, s_square = np.float32(0), np.float32(0)
-                    cross = np.float32(0)
-                    for i in range(BLOCK):
-                        s_total += totals[dy + i, dx]
-                        s_square += squares[dy + i, dx]
-                        for j in range(BLOCK):
-                            cross += wide[top + dy + i, left + dx + j] * ours[top + i, left + j]
-                    s_mean = s_total / count
-                    s_spread = np.sqrt(max(s_square / count - s_mean * s_mean, np.float32(0)))
+                    cross, s_mean = (c0, c1, c2)[dx], (s0, s1, s2)[dx] / count
+                    square = (q0, q1, q2)[dx]
+                    s_spread = np.sqrt(max(square / count - s_mean * s_mean, np.float32(0)))
                     alike = (cross / count - mean * s_mean) / (spread * s_spread + np.float32(4))
                     best = max(best, alike)
                     if dy == 1 and dx == 1:

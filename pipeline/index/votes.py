@@ -230,9 +230,9 @@ def _likely(parts: Sequence[_Entries], asked: Asked, votes_min: int) -> tuple[I6
 
     low = min(int(part.docs[part.begins].min()) for part in parts)
     high = max(int(part.docs[part.ends - 1].max()) for part in parts)
-    rows = sum(int((part.ends - part.begins).sum()) for part in parts)
+    read = sum(int((part.ends - part.begins).sum()) for part in parts)
     # The more hits a document has by chance, the more counters keep them apart.
-    bits = int(np.ceil(np.log2(16 * rows / (high - low + 1))).clip(*voting.CELL_BITS))
+    bits = int(np.ceil(np.log2(16 * read / (high - low + 1))).clip(*voting.CELL_BITS))
     low, high = low >> voting.TABLE_BITS - bits, high >> voting.TABLE_BITS - bits
     sizes = np.zeros(high - low + 1, np.int64)
     for part in parts:
@@ -262,14 +262,14 @@ def _likely(parts: Sequence[_Entries], asked: Asked, votes_min: int) -> tuple[I6
     entry = 0
     for part in parts:
         here = (entries >= entry) & (entries < entry + len(part.asked))
-        mine = entries[here] - entry
-        rows = part.begins[mine] + offsets[here]
+        named = entries[here] - entry
+        rows = part.begins[named] + offsets[here]
         same = len(part.contents) == 1
         contents = part.contents[np.zeros(len(rows), np.int64) if same else rows]
         told.append(
-            (part.asked[mine], part.docs[rows], contents.astype(np.int32),
+            (part.asked[named], part.docs[rows], contents.astype(np.int32),
              part.positions[rows].astype(np.int64))
         )  # fmt: skip
         entry += len(part.asked)
-    mine, docs, contents, others = (np.concatenate(column) for column in zip(*told, strict=True))
-    return mine, docs, contents, others
+    asked_of, owners, files, lies = (np.concatenate([part[i] for part in told]) for i in range(4))
+    return asked_of, owners, files, lies
