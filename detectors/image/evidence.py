@@ -48,6 +48,7 @@ def evidence(key: Key, chosen: Verdict, source: Submitter, known: Known) -> dict
         "region": region_of(found, ours, our_part.origin),
         "matched_region": _source_region(found, ours, theirs, their_part.origin),
         "features_agreeing": alignment.inliers,
+        "features_by_chance_log10": round(alignment.chance_log10, 1),
         "blocks_compared": found.count,
         "blocks_agreeing": round(found.agreement, 3),
         "overlap": round(laid.overlap, 3),

@@ -6,6 +6,7 @@ one matrix operation. The best is refined to an affine map and, with enough supp
 """
 
 from dataclasses import dataclass
+from math import comb, log10
 from typing import Final, TypeAlias
 
 import cv2
@@ -24,6 +25,8 @@ INLIERS_MIN: Final = 5
 _SCALE_SLACK: Final = 0.5
 _ANGLE_SLACK: Final = 0.45
 _HOMOGRAPHY_FROM: Final = 12
+_SLACK: Final = 0.7
+"""Share of the tolerance within which a match agrees with the final map."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +36,8 @@ class Alignment:
     Pixels are those of the feature pictures. ``inliers`` counts distinct features on both sides;
     ``points`` (k, 2) are their places in the accused. ``mirrored`` says that the accused was flipped
     left to right and ``inverted`` that it was negated before comparing; ``transform`` then leads into
-    the flipped accused.
+    the flipped accused. ``chance_log10`` is the logarithm of how often so many features would be
+    expected to agree if matches fell anywhere (``chance_log10``); 0 where no features were asked.
     """
 
     transform: F64
@@ -42,6 +46,7 @@ class Alignment:
     sources: F32
     mirrored: bool = False
     inverted: bool = False
+    chance_log10: float = 0.0
 
     @property
     def scale(self) -> float:
@@ -96,8 +101,11 @@ def align(accused: Features, source: Features) -> Alignment | None:
     inliers = _distinct(a[kept], b[kept], pa[kept], pb[kept])
     if inliers < INLIERS_MIN or not _sensible(transform):
         return None
+    hit = np.pi * (tolerance * _SLACK) ** 2 / (accused.width * accused.height)
+    fixed = 4 if transform[2, :2].any() else 3
     return Alignment(
         transform=transform, inliers=inliers,
+        chance_log10=chance_log10(len(a), inliers, fixed, hit),
         points=pa[kept].astype(np.float32), sources=pb[kept].astype(np.float32),
     )  # fmt: skip
 
@@ -116,7 +124,7 @@ def _perspective(
 ) -> tuple[F64, npt.NDArray[np.bool_]]:
     """Take a homography instead where clearly more pairs agree with it."""
     error = np.hypot(*(_apply(transform, pb) - pa).T)
-    kept = error < tolerance * 0.7
+    kept = error < tolerance * _SLACK
     if kept.sum() < _HOMOGRAPHY_FROM:
         return transform, kept
     near = error < tolerance * 2.5
@@ -126,13 +134,29 @@ def _perspective(
     if fitted is None or not np.isfinite(fitted).all():
         return transform, kept
     with np.errstate(all="ignore"):
-        bent = np.hypot(*(_apply(fitted, pb) - pa).T) < tolerance * 0.7
+        bent = np.hypot(*(_apply(fitted, pb) - pa).T) < tolerance * _SLACK
     if bent.sum() < max(kept.sum() * 1.15, _HOMOGRAPHY_FROM):
         return transform, kept
     refit, _ = cv2.findHomography(pb[bent], pa[bent], 0)
     if refit is None or not _sensible(np.asarray(refit, np.float64)):
         return transform, kept
     return np.asarray(refit, np.float64), bent
+
+
+def chance_log10(pairs: int, agreeing: int, fixed: int, hit: float) -> float:
+    """Return log₁₀ of how many maps with ``agreeing`` of ``pairs`` matches chance would give.
+
+    The null: the matches of unrelated pictures fall anywhere in the accused, each within tolerance of a
+    map with probability ``hit``; ``fixed`` matches determine a map. The expected number of such maps (a
+    contrario: Moisan & Stival 2004, IJCV 57; Moulon, Monasse & Marlet 2012, ACCV) bounds the probability
+    of one. It says that two pictures show one thing, never that one was copied.
+    """
+    free = agreeing - fixed
+    if free <= 0 or pairs <= fixed:
+        return 0.0
+    told = log10(pairs - fixed) + free * log10(min(hit, 1.0))
+    told += log10(comb(pairs, min(agreeing, pairs))) + log10(comb(agreeing, fixed))
+    return min(0.0, told)
 
 
 def _distinct(a: I64, b: I64, pa: F64, pb: F64) -> int:

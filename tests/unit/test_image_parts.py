@@ -93,6 +93,19 @@ def test_unrelated_pictures_do_not_align() -> None:
     assert max((f.inliers for f in found if f), default=0) < 8
 
 
+def test_chance_is_the_less_likely_the_more_agree_and_a_copy_is_no_chance() -> None:
+    hit = 1e-3
+    told = [geometry.chance_log10(60, k, 3, hit) for k in range(3, 40)]
+    assert told[0] == 0.0
+    assert told == sorted(told, reverse=True)
+    assert told[5] < -2 < told[2]
+    assert geometry.chance_log10(60, 8, 4, hit) > geometry.chance_log10(60, 8, 3, hit)
+    one = _grey(3)
+    found = geometry.align(features.features_of(one[20:-30, 15:-40]), features.features_of(one))
+    assert found is not None
+    assert found.chance_log10 < -50
+
+
 def test_features_and_prints_survive_packing() -> None:
     made, small = prints.read([_grey(8), cv2.cvtColor(phone(photo(9)), cv2.COLOR_BGR2GRAY)])
     again = prints.unpack(prints.pack(made))
