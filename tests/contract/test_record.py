@@ -320,6 +320,21 @@ def test_fingerprints_are_found_by_key_by_nearness_and_by_submission(stores: Sto
     assert kept.select("submission_id", "value").rows() == [("a", b"a"), ("b", b"b")]
 
 
+def test_votes_name_who_came_before_and_who_came_after(stores: Stores) -> None:
+    stores.submit(submission("c", 2), submission("a"), submission("b", 1), submission("d", 3))
+    remember(stores, {"a": [1, 2, 3], "b": [1, 2, 3], "c": [1, 2, 3, 4], "d": [3]}, {})
+    words = pl.DataFrame(
+        {"query": 0, "submission_id": "b", "key": [1, 2, 3], "place": [0, 1, 2], "mode": 0, "worth": 1.0},
+        schema=dict(frames.ASKED),
+    )  # fmt: skip
+    ask = {"votes_min": 2, "rows_max": 100}
+    before = stores.past.votes("text.winnow", words, earlier=True, **ask)
+    assert before.select("query", "submission_id", "mode", "votes").rows() == [(0, "a", 0, 3)]
+    after = stores.past.votes("text.winnow", words, earlier=False, most=5, **ask)
+    assert after.select("submission_id", "votes").rows() == [("c", 3)]
+    assert stores.past.votes("text.band", words, earlier=True, **ask).is_empty()
+
+
 def test_a_later_arrival_is_seen_by_an_index_that_is_already_open(stores: Stores) -> None:
     stores.submit(submission("a"))
     remember(stores, {"a": [7]}, {})
