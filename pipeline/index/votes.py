@@ -206,7 +206,8 @@ def _counted(parts: Sequence[_Entries], asked: Asked, rare: F64, votes_min: int)
         )  # fmt: skip
     mine, docs, contents, others = _likely(parts, asked, votes_min)
     places, modes = asked.places[mine], asked.modes[mine]
-    pairs = docs.astype(np.uint64) << np.uint64(32) | (contents.astype(np.uint64) << np.uint64(8))
+    files = (contents.astype(np.int64) + 1).astype(np.uint64)  # −1 is the submission itself
+    pairs = docs.astype(np.uint64) << np.uint64(32) | files << np.uint64(8)
     pairs |= ((others >> voting.PART_AT & 7) << 5 | (places >> voting.PART_AT) << 2 | modes).astype(
         np.uint64
     )
