@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from detectors.image import views
 from detectors.image.evidence import shares_of
+from detectors.image.wording import Wording
 from pipeline.model.errors import ContentError
 from pipeline.ports import Decoder
 
@@ -59,20 +60,26 @@ def laid_over(ours: Pixels, theirs: Pixels, evidence: Mapping[str, Any]) -> Pixe
     return np.where(inside[..., None] > 0, moved, ours).astype(np.uint8)
 
 
-def page(ours: Pixels, theirs: Pixels, evidence: Mapping[str, Any], names: tuple[str, str]) -> str:
+def page(
+    ours: Pixels,
+    theirs: Pixels,
+    evidence: Mapping[str, Any],
+    names: tuple[str, str],
+    wording: Wording | None = None,
+) -> str:
     """Write a page of its own, without scripts: side by side, blinking, and what differs.
 
-    ``ours`` and ``theirs`` are RGB; ``names`` are the later and the earlier submission's ids.
+    ``ours`` and ``theirs`` are RGB; ``names`` are the later and the earlier submission's ids;
+    ``wording`` is told where the two were read.
     """
     over = laid_over(ours, theirs, evidence)
     differs = cv2.absdiff(ours, over).max(axis=2)
     strong = cv2.convertScaleAbs(differs, alpha=2.0)
     named = [html.escape(name) for name in names]
-    facts = "".join(
-        f"<tr><td>{html.escape(key.replace('_', ' '))}</td><td>{html.escape(str(value))}</td></tr>"
-        for key, value in evidence.items()
-        if key not in ("transform", "region", "matched_region")
+    facts = _rows(
+        {k: v for k, v in evidence.items() if k not in ("transform", "region", "matched_region")}
     )
+    words = f"<h2>What they say</h2><table>{_rows(wording.told())}</table>" if wording else ""
     return (
         f"<!doctype html><meta charset='utf-8'><title>{named[0]} and {named[1]}</title>"
         f"<style>{_STYLE}</style><h1>{named[0]} and {named[1]}</h1><div class='pair'>"
@@ -83,7 +90,14 @@ def page(ours: Pixels, theirs: Pixels, evidence: Mapping[str, Any], names: tuple
         f"<div class='frame blink'><img alt='later' src='{_data(ours)}'>"
         f"<img class='over' alt='earlier, laid over' src='{_data(over)}'></div>"
         f"<h2>What differs</h2><div class='frame'><img alt='difference' src='{_data(strong)}'></div>"
-        f"<h2>Figures</h2><table>{facts}</table>"
+        f"{words}<h2>Figures</h2><table>{facts}</table>"
+    )
+
+
+def _rows(facts: Mapping[str, Any]) -> str:
+    return "".join(
+        f"<tr><td>{html.escape(key.replace('_', ' '))}</td><td>{html.escape(str(value))}</td></tr>"
+        for key, value in facts.items()
     )
 
 

@@ -50,7 +50,7 @@ class ImageDetector:
         self._recent: dict[str, tuple[Print, tuple[Grey, ...]]] = {}
         self.spec = DetectorSpec(
             name="image",
-            version=f"3+{self._vocabulary.digest[:8]}",
+            version=f"4+{self._vocabulary.digest[:8]}",
             consumes=frozenset({"contents", "tasks"}),
             reason_codes=frozenset(
                 {"image.near_duplicate", "image.region_reused", "image.same_scene"}

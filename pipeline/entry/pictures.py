@@ -110,7 +110,7 @@ def _texts(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> st
 
 def _overlaid(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) -> str | None:
     """Lay the two pictures over each other; None where one of them is not there any more."""
-    from detectors.image import overlay
+    from detectors.image import overlay, wording
 
     ids = (row["submission_id"], row["matched_submission_id"])
     at = (evidence["content_index"], evidence["matched_content_index"])
@@ -131,4 +131,6 @@ def _overlaid(opened: "House", row: dict[str, Any], evidence: dict[str, Any]) ->
         if pixels is None:
             return None
         shown.append(pixels)
-    return overlay.page(shown[0], shown[1], evidence, ids)
+    doubt = wording.in_doubt(evidence, row["strength"])
+    words = wording.compared(shown[0], shown[1]) if doubt else None
+    return overlay.page(shown[0], shown[1], evidence, ids, words)
