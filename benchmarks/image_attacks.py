@@ -155,8 +155,10 @@ def main() -> int:
     sources = {p.name: p.read_bytes() for p in files}
     attacked: dict[str, bytes] = {}
     hits: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    # What stands beside a picture in its collage is not attacked itself: no other one shows it.
+    beside = [p for i, p in enumerate(pictures) if i % args.every] or pictures
     for i in range(0, len(files), args.every):
-        others = [pictures[(i + 57 * k) % len(files)] for k in (1, 2, 3)]
+        others = [beside[(i + 57 * k) % len(beside)] for k in (1, 2, 3)]
         source_looks = looks(pictures[i]) if args.peers else {}
         for name, made in attacks(pictures[i], others, np.random.default_rng(i)).items():
             quality = [cv2.IMWRITE_JPEG_QUALITY, 85]
