@@ -7,6 +7,9 @@ reach .37 agreement, receipts of one shop .51, unrelated pictures .30; copies st
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+
+from detectors.image.compare import BLOCK
 from detectors.image.lookalike import PEERS_MIN, VARIABLE_FIRM, Variable
 from detectors.image.proof import Proof, inliers_outside
 
@@ -19,6 +22,9 @@ HULL_AGREEMENT: Final = 0.9
 HULL_COUNT: Final = 30
 HULL_INLIERS: Final = 12
 HULL_WHOLE_AGREEMENT: Final = 0.4
+SPREAD_MIN: Final = 0.08
+"""Deviation of the agreeing features across their narrower direction, as a share of the longer side: one
+line of writing that a camera or app puts on everybody's photographs is no copied part."""
 LOOK_AGREEMENT: Final = 0.5
 LOOK_HULL_AGREEMENT: Final = 0.8
 LOOK_HULL_COUNT: Final = 16
@@ -112,7 +118,8 @@ def _is_scene(proof: Proof, inliers: int) -> bool:
 
 def _photo_strength(proof: Proof, inliers: int, *, hashed: bool) -> float:
     agreement, hull = proof.agreement, proof.agreement_hull
-    if agreement >= SURE_AGREEMENT and proof.count >= SURE_COUNT:
+    wide = hashed or _spread(proof) >= SPREAD_MIN
+    if agreement >= SURE_AGREEMENT and proof.count >= SURE_COUNT and wide:
         return 0.5 + 0.5 * _part(agreement, SURE_AGREEMENT, 1.0)
     if hashed:
         return 0.3 if agreement >= LOOK_AGREEMENT else 0.0
@@ -122,6 +129,7 @@ def _photo_strength(proof: Proof, inliers: int, *, hashed: bool) -> float:
         and inliers >= HULL_INLIERS
         and agreement >= HULL_WHOLE_AGREEMENT
         and not proof.accused_page
+        and wide
     ):
         return 0.5 + 0.3 * _part(hull, HULL_AGREEMENT, 1.0)
     if agreement >= LOOK_AGREEMENT or (
@@ -129,6 +137,12 @@ def _photo_strength(proof: Proof, inliers: int, *, hashed: bool) -> float:
     ):
         return 0.25 + 0.24 * _part(agreement, 0.3, SURE_AGREEMENT)
     return 0.0
+
+
+def _spread(proof: Proof) -> float:
+    points = proof.alignment.points.astype(np.float64)
+    across = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)[-1]
+    return float(across / np.sqrt(len(points)) / (BLOCK * max(proof.comparison.known.shape)))
 
 
 def _page_strength(proof: Proof, variable: Variable | None) -> float:

@@ -100,6 +100,20 @@ def test_a_screen_that_shows_what_another_showed_is_looked_at_and_no_more() -> N
     assert found["strength"].max() < 0.5
 
 
+def test_one_line_of_writing_on_everybodys_photographs_is_no_copied_part() -> None:
+    rows = []
+    for i, top in enumerate((300, 120)):
+        sky = np.linspace(90 + 15 * i, 225 + 15 * i, 400)[:, None, None]
+        picture = np.repeat(np.repeat(sky, 540, axis=1), 3, axis=2).astype(np.uint8)
+        at = 10 if i == 0 else 300
+        picture[at : at + 90, 420:530] = photo(70 + i, 90, 110)
+        said, font = f"Camera stamp of app {4711 + 37 * i}", cv2.FONT_HERSHEY_DUPLEX
+        cv2.putText(picture, said, (8, top), font, 1.3, (30,) * 3, 2, cv2.LINE_AA)
+        rows.append(row(f"s{i}", jpeg(picture), i))
+    signals = _find(*rows).signals
+    assert signals.filter(signals["strength"] >= 0.5).is_empty()
+
+
 def test_an_overlay_lays_the_earlier_picture_where_the_later_has_it() -> None:
     """Mirrored, cut and turned; and what strangers named is escaped."""
     later = np.ascontiguousarray(OURS[20:250, 10:330][:, ::-1])
