@@ -29,8 +29,9 @@ from pipeline.model.errors import StoreError
 from pipeline.stores.database import Database
 from pipeline.stores.fetch import IDS_PER_QUERY, in_chunks
 from pipeline.stores.files import write_durably
-from pipeline.stores.segments import Segments
+from pipeline.stores.segments import Segment, Segments
 from pipeline.stores.tables import record
+from pipeline.stores.warm import WarmFrames
 
 CODE_BYTES = 32
 SEGMENTS_PER_READ = 64
@@ -196,6 +197,7 @@ class FingerprintStore:
         self._documents = Documents(database)
         self._kinds: dict[str, _Kind] = {}
         self._lock = Lock()
+        self._warm = WarmFrames()
 
     def postings(
         self, kind: str, keys: pl.Series, *, df_max: int | None, earliest: int | None, limit: int
@@ -287,13 +289,17 @@ class FingerprintStore:
                         by_segment.setdefault(segment_id, []).append(submission_id)
             named = self._segments.named(connection, sorted(by_segment))
         scans = [
-            self._segments.scan([s]).filter(
-                pl.col("kind") == kind, pl.col("submission_id").is_in(by_segment[s.segment_id])
-            )
+            self._of_kind(s, kind).filter(pl.col("submission_id").is_in(by_segment[s.segment_id]))
             for s in named
         ]
         parts += pl.collect_all(scans)
         return pl.concat(parts).sort("submission_id", "content_index")
+
+    def _of_kind(self, segment: Segment, kind: str) -> pl.LazyFrame:
+        def scan() -> pl.LazyFrame:
+            return self._segments.scan([segment]).filter(pl.col("kind") == kind)
+
+        return self._warm.get(segment.segment_id, kind, scan)
 
     def close(self) -> None:
         """Bring the caches on disk up to date and give their locks back."""

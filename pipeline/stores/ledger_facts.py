@@ -9,7 +9,7 @@ from pipeline.model import money
 from pipeline.model.decisions import PAYS
 from pipeline.model.money import SettleFacts
 from pipeline.stores.database import Database
-from pipeline.stores.fetch import fetch
+from pipeline.stores.fetch import fetch, fetch_by_ids
 from pipeline.stores.tables import ledger as tables
 from pipeline.stores.tables import record
 
@@ -17,30 +17,65 @@ MEMBERS: Final = {"submission_id": pl.String(), "payout_key": pl.String()}
 
 
 def read_facts(database: Database) -> SettleFacts:
-    """Read submissions, prices, standing evaluations and payouts in one reading transaction."""
+    """Read prices, and of every task with something to settle its submissions, evaluations and payouts.
+
+    One reading transaction. Of a task whose work is all paid as it was last judged, and never was a
+    case, no plan can say anything: what is read grows with what is new, and not with what is known.
+    """
     made = record.assessments
-    newest = (
-        sa.select(made.c.submission_id, sa.func.max(made.c.revision).label("revision"))
-        .group_by(made.c.submission_id)
-        .subquery()
-    )
     pays = made.c.outcome.in_(sorted(PAYS))
     standing = sa.select(
         made.c.submission_id, made.c.revision, made.c.score, made.c.risk_level, made.c.outcome,
         made.c.reason_codes, made.c.ruleset_digest,
         sa.case((pays, sa.null()), else_=made.c.arithmetic).label("arithmetic"),
         sa.case((pays, sa.null()), else_=made.c.signals).label("signals"),
-    ).join(
-        newest,
-        sa.and_(
-            made.c.submission_id == newest.c.submission_id, made.c.revision == newest.c.revision
-        ),
-    )  # fmt: skip
+    ).where(made.c.revision == _newest(made.c.submission_id))  # fmt: skip
     with database.read() as connection:
+        tasks = list(connection.execute(_unsettled()).scalars())
+        submissions = fetch_by_ids(
+            connection, sa.select(record.submissions), record.submissions.c.task_id, tasks,
+            money.CHAIN,
+        )  # fmt: skip
+        ids = submissions["submission_id"].to_list()
+        members, paid = tables.payout_members, tables.payouts
         return SettleFacts(
-            submissions=fetch(connection, sa.select(record.submissions), money.CHAIN),
+            submissions=submissions,
             tasks=fetch(connection, sa.select(record.tasks), money.PRICES),
-            standing=fetch(connection, standing, money.STANDING),
-            payouts=fetch(connection, sa.select(tables.payouts), money.PAYOUTS),
-            members=fetch(connection, sa.select(tables.payout_members), MEMBERS),
+            standing=fetch_by_ids(
+                connection, standing, made.c.submission_id, ids, money.STANDING
+            ),
+            payouts=fetch_by_ids(connection, sa.select(paid), paid.c.task_id, tasks, money.PAYOUTS),
+            members=fetch_by_ids(
+                connection, sa.select(members), members.c.submission_id, ids, MEMBERS
+            ),
+        )  # fmt: skip
+
+
+def _newest(submission_id: sa.ColumnElement[str]) -> sa.ScalarSelect[int]:
+    other = record.assessments.alias()
+    return (
+        sa.select(sa.func.max(other.c.revision))
+        .where(other.c.submission_id == submission_id)
+        .scalar_subquery()
+    )
+
+
+def _unsettled() -> sa.Select[str]:
+    """Name the tasks of whatever is judged and is not simply paid as it was last judged."""
+    submissions, paid = record.submissions.c, tables.payouts.c
+    made, members = record.assessments.c, tables.payout_members.c
+    same = submissions.submission_id
+    settled = sa.and_(
+        paid.state == "posted", paid.case_id.is_(None), paid.submission_id == same,
+        paid.revision == _newest(same),
+    )  # fmt: skip
+    return (
+        sa.select(submissions.task_id)
+        .distinct()
+        .outerjoin(tables.payout_members, members.submission_id == same)
+        .outerjoin(tables.payouts, paid.payout_key == members.payout_key)
+        .where(
+            sa.exists().where(made.submission_id == same),
+            sa.or_(paid.payout_key.is_(None), sa.not_(settled)),
         )
+    )

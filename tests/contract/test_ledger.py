@@ -291,6 +291,28 @@ def test_reports_lose_weight_when_they_are_wrong_and_make_a_person_look(world: W
     world.whole()
 
 
+def test_a_plan_reads_only_tasks_with_something_to_settle(world: World) -> None:
+    world.task("other", slots=None)
+    for i in range(6):
+        world.submit(f"s{i}", "other" if i % 2 else "t", worker=f"w{i}", minute=i)
+        world.judge(f"s{i}", "approve")
+    assert set(read_facts(world.database).submissions["task_id"]) == {"t", "other"}
+    world.settle()
+    assert read_facts(world.database).submissions.is_empty()
+    world.judge("s1", "block_and_review", revision=2, codes=["file.identical"])
+    facts = read_facts(world.database)
+    assert facts.submissions["submission_id"].to_list() == ["s1", "s3", "s5"]
+    assert dict(facts.standing.select("submission_id", "revision").iter_rows())["s1"] == 2
+    assert facts.payouts.height == facts.members.height == 3
+    world.settle()
+    assert world.payout("s1")["case_kind"] == "late"
+    assert "s1" in set(read_facts(world.database).submissions["submission_id"])
+    world.submit("s6", "t", worker="w6", minute=9)
+    assert "s6" not in set(read_facts(world.database).submissions["submission_id"])
+    world.judge("s6", "approve")
+    assert "s6" in set(read_facts(world.database).submissions["submission_id"])
+
+
 def test_two_settlers_at_once_pay_once(world: World) -> None:
     world.task("five", slots=5)
     for i in range(30):
