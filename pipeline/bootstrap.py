@@ -36,6 +36,7 @@ from pipeline.stores.rulebooks import Rulebooks
 from pipeline.stores.segments import Segments
 from pipeline.stores.upkeep import Upkeep
 from pipeline.stores.work import WorkQueue
+from pipeline.stores.worker_keys import WorkerKeys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +94,10 @@ class House:
     def audit_keys(self) -> KeyRing:
         """Return the keys that sign checkpoints of the audit chain."""
         return KeyRing(self.settings.home / "keys" / "audit", self.settings.now())
+
+    def worker_keys(self) -> WorkerKeys:
+        """Return the keys that sealed back-ups open by; one worker's is destroyed to erase them."""
+        return WorkerKeys(self.settings.home / "keys" / "workers.db")
 
     def access(self) -> Access:
         """Return who may use the API."""

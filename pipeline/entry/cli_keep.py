@@ -25,13 +25,21 @@ def register(app: typer.Typer) -> None:
     app.add_typer(flows, name="flows")
 
 
-def backup(target: Annotated[Path, typer.Argument(help="a new folder")], home: Home = None) -> None:
+def backup(
+    target: Annotated[Path, typer.Argument(help="a new folder")],
+    seal: Annotated[
+        bool, typer.Option("--seal", help="readable only while each worker's key is there")
+    ] = False,
+    home: Home = None,
+) -> None:
     """Write a back-up: one snapshot of every table, and the files that its rows name."""
     from pipeline.stores.backup import back_up
+    from pipeline.stores.sealed import Seals
 
-    with house(home) as opened:
+    with house(home) as opened, opened.worker_keys() as keys:
         places = opened.blobs.objects, opened.segments.objects
-        told = back_up(opened.database, *places, target, now=opened.settings.now())
+        seals = Seals(keys=keys) if seal else None
+        told = back_up(opened.database, *places, target, now=opened.settings.now(), seals=seals)
     people.print(
         f"{len(told['tables'])} tables, {told['segments']} segments, {told['blobs']} files"
     )
@@ -42,16 +50,26 @@ def restore(
 ) -> None:
     """Bring a back-up into an empty home, and prove its books and its audit chain.
 
-    Exit status 1 says that they do not hold.
+    A sealed one opens by HOME/keys/workers.db; whose key is gone is erased. Exit status 1 says that
+    books or chain do not hold.
     """
     from pipeline.stores.backup import restore as bring_back
+    from pipeline.stores.sealed import Seals
 
-    with house(home) as opened:
-        bring_back(opened.database, opened.blobs.objects, opened.segments.objects, source)
+    with house(home) as opened, opened.worker_keys() as keys:
+        seals = Seals(keys=keys)
+        places = opened.blobs.objects, opened.segments.objects
+        bring_back(opened.database, *places, source, seals=seals)
+        for worker_id in sorted(seals.lost):
+            count = opened.upkeep().erase_worker(worker_id)
+            told = {"submissions": count, "by": "key"}
+            opened.ledger.note("operator", "worker.erased", worker_id, told)
         faults = opened.ledger.reconcile() + opened.audit().verify()
     for fault in faults:
         people.print(fault, markup=False, style="bold red")
     people.print("restored; the books balance and the chain is whole" if not faults else "restored")
+    if seals.lost:
+        people.print(f"{len(seals.lost)} workers have no key any more and were erased")
     raise typer.Exit(1 if faults else 0)
 
 
@@ -88,10 +106,12 @@ def erase(
     """Erase what one worker wrote, sent and did. Ids and ledger entries stay. It cannot be undone."""
     if not yes:
         typer.confirm(f"Erase everything that {worker_id} handed in?", abort=True)
-    with house(home) as opened:
+    with house(home) as opened, opened.worker_keys() as keys:
         count = opened.upkeep().erase_worker(worker_id)
-        opened.ledger.note("operator", "worker.erased", worker_id, {"submissions": count})
-    people.print(f"{count} submissions emptied")
+        sealed = keys.destroy(worker_id)
+        told = {"submissions": count, "key_destroyed": sealed}
+        opened.ledger.note("operator", "worker.erased", worker_id, told)
+    people.print(f"{count} submissions emptied" + (", key destroyed" if sealed else ""))
 
 
 def drift(

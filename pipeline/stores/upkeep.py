@@ -10,6 +10,7 @@ from datetime import date, datetime
 from itertools import groupby
 from typing import Final
 
+import orjson
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -229,6 +230,7 @@ class Upkeep:
             .where(record.assessments.c.submission_id.in_(ids))
             .values(signals="[]", arithmetic='{"families":{},"rules":[],"score":0}')
         )
+        _erase_quotes(connection, frozenset(ids))
 
     def _erase_segments(self, worker_id: str, ids: Sequence[str]) -> None:
         with self._database.read() as connection:
@@ -250,6 +252,35 @@ class Upkeep:
             self._rename(connection, [segment.segment_id], new.segment_id)
             self._unlist(connection, [segment.segment_id])
         self._segments.remove([segment])
+
+
+def _erase_quotes(connection: Connection, ids: frozenset[str]) -> None:
+    """Take the evidence that quotes these submissions out of the evaluations of others."""
+    table = record.assessments
+    told = connection.execute(
+        sa.select(table.c.submission_id, table.c.revision, table.c.signals).where(
+            table.c.signals != "[]"
+        )
+    )
+    amended = []
+    for submission_id, revision, text in told:
+        signals = orjson.loads(text)
+        quoting = [s for s in signals if s.get("matched_submission_id") in ids]
+        for signal in quoting:
+            signal["evidence"] = {"state": "erased"}
+        if quoting:
+            row = {"who": submission_id, "which": revision, "left": orjson.dumps(signals).decode()}
+            amended.append(row)
+    if amended:
+        connection.execute(
+            sa.update(table)
+            .where(
+                table.c.submission_id == sa.bindparam("who"),
+                table.c.revision == sa.bindparam("which"),
+            )
+            .values(signals=sa.bindparam("left")),
+            amended,
+        )
 
 
 def _groups(listed: Iterable[Segment]) -> list[list[Segment]]:
