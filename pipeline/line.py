@@ -16,7 +16,7 @@ import polars as pl
 from pipeline.assess import rejudge
 from pipeline.bootstrap import House
 from pipeline.model import frames
-from pipeline.model.decisions import HOLDS, OUTCOMES, PAYS
+from pipeline.model.decisions import OUTCOMES, PAYS
 from pipeline.model.errors import UsageError
 from pipeline.model.money import SettleReport
 from pipeline.parts import SpreadHands, Submit, pool_of
@@ -28,6 +28,7 @@ from pipeline.rulebook.backtest import RECORD, Backtest, backtest
 from pipeline.rulebook.facts import ScoreFacts
 from pipeline.stages.ingest import IngestReport, ingest
 from pipeline.stages.settle import plan
+from pipeline.stores import standing
 from pipeline.stores.drops import FolderDrop
 from pipeline.stores.exports import export
 
@@ -398,23 +399,21 @@ def run_line(
 
 def report(house: House, taken: IngestReport, assessed: int) -> LineReport:
     """Say where everything stands: outcomes, money, and what is held."""
-    standing = export(house.database, "assessments")
-    counts = dict(standing["outcome"].value_counts().iter_rows())
-    window = house.known.window().select("submission_id", "bounty_minor", "currency")
-    priced = standing.join(window, on="submission_id", how="left")
+    counts = standing.counts(house.database)
+    of = dict(counts.group_by("outcome").agg(pl.col("submissions").sum()).iter_rows())
     return LineReport(
         ingest=taken,
         assessed=assessed,
-        outcomes={name: counts.get(name, 0) for name in OUTCOMES},
-        money=_money(priced),
-        held=_held(house, standing),
+        outcomes={name: of.get(name, 0) for name in OUTCOMES},
+        money=_money(counts),
+        held=_held(standing.held(house.database)),
     )
 
 
-def _money(priced: pl.DataFrame) -> list[MoneyRow]:
+def _money(counts: pl.DataFrame) -> list[MoneyRow]:
     rows = []
     for currency, group in sorted(
-        (str(k[0]), g) for k, g in priced.drop_nulls("currency").group_by("currency")
+        (str(k[0]), g) for k, g in counts.drop_nulls("currency").group_by("currency")
     ):
         of = {
             name: int(group.filter(where)["bounty_minor"].sum())
@@ -428,22 +427,8 @@ def _money(priced: pl.DataFrame) -> list[MoneyRow]:
     return rows
 
 
-def _held(house: House, standing: pl.DataFrame) -> list[dict[str, Any]]:
-    held = standing.filter(pl.col("outcome").is_in(sorted(HOLDS)))
-    best = (
-        export(house.database, "signals")
-        .sort("strength", descending=True, maintain_order=True)
-        .group_by("submission_id", maintain_order=True)
-        .agg(pl.col("matched_submission_id").drop_nulls().first().alias("matched"))
-    )
-    cases = export(house.database, "cases", more=house.ledger.exports()).unique(
-        "submission_id", keep="last", maintain_order=True
-    )
-    ranked = (
-        held.join(best, on="submission_id", how="left")
-        .join(cases.select("submission_id", "case_id"), on="submission_id", how="left")
-        .sort(["score", "submission_id"], descending=[True, False])
-    )
+def _held(held: pl.DataFrame) -> list[dict[str, Any]]:
+    ranked = held.sort(["score", "submission_id"], descending=[True, False])
     return [
         {
             "submission_id": row["submission_id"],

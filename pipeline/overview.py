@@ -3,19 +3,21 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import orjson
 import polars as pl
 
 from pipeline.bootstrap import House
-from pipeline.model.decisions import HOLDS, OUTCOMES
+from pipeline.model.decisions import OUTCOMES
+from pipeline.stores import standing
 from pipeline.stores.exports import export
 
 RULES_SHOWN: Final = 10
 CLUSTERS_SHOWN: Final = 20
 DAYS_SHOWN: Final = 30
+EPOCH: Final = date(1970, 1, 1).toordinal()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,18 +38,16 @@ class Overview:
 
 def overview(house: House, *, since: datetime, until: datetime | None = None) -> Overview:
     """Look over the record: groups since ``since``, days up to ``until`` (the newest hand-in)."""
-    standing = export(house.database, "assessments")
     open_rows = export(house.database, "quarantine").filter(pl.col("status") == "open")
     return Overview(
-        rules=_rules(standing),
+        rules=_rules(standing.held(house.database)),
         clusters=_clusters(house, since),
         quarantine=dict(sorted(Counter(open_rows["code"].to_list()).items())),
-        days=_days(house, standing, until),
+        days=_days(house, until),
     )
 
 
-def _rules(standing: pl.DataFrame) -> list[dict[str, Any]]:
-    held = standing.filter(pl.col("outcome").is_in(sorted(HOLDS)))
+def _rules(held: pl.DataFrame) -> list[dict[str, Any]]:
     counted: Counter[str] = Counter()
     for told in held["arithmetic"].to_list():
         counted.update(
@@ -71,20 +71,18 @@ def _clusters(house: House, since: datetime) -> list[dict[str, Any]]:
     ]
 
 
-def _days(house: House, standing: pl.DataFrame, until: datetime | None) -> list[dict[str, Any]]:
+def _days(house: House, until: datetime | None) -> list[dict[str, Any]]:
     newest = until or house.known.newest()
     if newest is None:
         return []
     begin = (newest - timedelta(days=DAYS_SHOWN - 1)).replace(
         hour=0, minute=0, second=0, microsecond=0
     )
-    came = house.known.window(since=begin, until=newest + timedelta(microseconds=1))
-    told = came.select(
-        "submission_id", pl.col("submitted_at").dt.strftime("%Y-%m-%d").alias("day")
-    ).join(standing.select("submission_id", "outcome"), on="submission_id", how="left")
-    counts = told.group_by("day", "outcome").len().sort("day", "outcome", nulls_last=True)
+    end = newest + timedelta(microseconds=1)
+    counts = standing.days(house.database, since=begin, until=end)
     days: dict[str, dict[str, Any]] = {}
-    for day, outcome, count in counts.iter_rows():
+    for number, outcome, count in counts.sort("day", "outcome", nulls_last=True).iter_rows():
+        day = date.fromordinal(EPOCH + number).isoformat()
         row = days.setdefault(day, {"day": day} | dict.fromkeys((*OUTCOMES, "waiting"), 0))
         row[outcome or "waiting"] += count
     return list(days.values())

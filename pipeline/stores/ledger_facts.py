@@ -10,6 +10,7 @@ from pipeline.model.decisions import PAYS
 from pipeline.model.money import SettleFacts
 from pipeline.stores.database import Database
 from pipeline.stores.fetch import fetch, fetch_by_ids
+from pipeline.stores.standing import newest_revision
 from pipeline.stores.tables import ledger as tables
 from pipeline.stores.tables import record
 
@@ -29,7 +30,7 @@ def read_facts(database: Database) -> SettleFacts:
         made.c.reason_codes, made.c.ruleset_digest,
         sa.case((pays, sa.null()), else_=made.c.arithmetic).label("arithmetic"),
         sa.case((pays, sa.null()), else_=made.c.signals).label("signals"),
-    ).where(made.c.revision == _newest(made.c.submission_id))  # fmt: skip
+    ).where(made.c.revision == newest_revision(made.c.submission_id))  # fmt: skip
     with database.read() as connection:
         tasks = list(connection.execute(_unsettled()).scalars())
         submissions = fetch_by_ids(
@@ -51,15 +52,6 @@ def read_facts(database: Database) -> SettleFacts:
         )  # fmt: skip
 
 
-def _newest(submission_id: sa.ColumnElement[str]) -> sa.ScalarSelect[int]:
-    other = record.assessments.alias()
-    return (
-        sa.select(sa.func.max(other.c.revision))
-        .where(other.c.submission_id == submission_id)
-        .scalar_subquery()
-    )
-
-
 def _unsettled() -> sa.Select[str]:
     """Name the tasks of whatever is judged and is not simply paid as it was last judged."""
     submissions, paid = record.submissions.c, tables.payouts.c
@@ -67,7 +59,7 @@ def _unsettled() -> sa.Select[str]:
     same = submissions.submission_id
     settled = sa.and_(
         paid.state == "posted", paid.case_id.is_(None), paid.submission_id == same,
-        paid.revision == _newest(same),
+        paid.revision == newest_revision(same),
     )  # fmt: skip
     return (
         sa.select(submissions.task_id)
