@@ -27,7 +27,7 @@ from pipeline.index.votes import Owners, answered
 from pipeline.model import frames
 from pipeline.model.errors import StoreError
 from pipeline.stores.database import Database
-from pipeline.stores.fetch import IDS_PER_QUERY, in_chunks
+from pipeline.stores.fetch import IDS_PER_QUERY, among, in_chunks
 from pipeline.stores.files import write_durably
 from pipeline.stores.segments import Segment, Segments
 from pipeline.stores.tables import record
@@ -282,7 +282,7 @@ class FingerprintStore:
         with self._database.read() as connection:
             for some in in_chunks(sorted(set(submission_ids)), IDS_PER_QUERY):
                 query = sa.select(table.submission_id, table.segment_id).where(
-                    table.submission_id.in_(some), table.detector == room
+                    among(table.submission_id, some), table.detector == room
                 )
                 for submission_id, segment_id in connection.execute(query):
                     if segment_id is not None:

@@ -17,7 +17,7 @@ from pipeline.model.rows import KEYS
 from pipeline.ports import Admission, RawRow, Refusal
 from pipeline.stores.blobs import BlobStore
 from pipeline.stores.database import Database
-from pipeline.stores.fetch import IDS_PER_QUERY, in_chunks
+from pipeline.stores.fetch import IDS_PER_QUERY, among, in_chunks
 from pipeline.stores.segments import Segments
 from pipeline.stores.tables import record
 from pipeline.stores.traces import Traces, partitions
@@ -96,7 +96,7 @@ class RecordIntake:
         target, known = TABLES[table], {}
         key = target.c[KEYS[table]]
         for some in in_chunks(ids, IDS_PER_QUERY):
-            query = sa.select(key, target.c.row_digest).where(key.in_(some))
+            query = sa.select(key, target.c.row_digest).where(among(key, some))
             known.update({row[0]: row[1] for row in connection.execute(query)})
         return known
 
@@ -157,7 +157,7 @@ class RecordIntake:
 def _ids(connection: Connection, column: sa.Column[Any], values: Sequence[str]) -> set[str]:
     found: set[str] = set()
     for some in in_chunks(values, IDS_PER_QUERY):
-        query = sa.select(record.submissions.c.submission_id).where(column.in_(some))
+        query = sa.select(record.submissions.c.submission_id).where(among(column, some))
         found.update(connection.execute(query).scalars())
     return found
 

@@ -19,11 +19,11 @@ from pipeline.model.money import AMOUNT_MAX, CREDIT_KINDS, GUARDED, AccountKind
 from pipeline.review.holdback import NOTHING_KEPT, Holdback
 from pipeline.stores import audit
 from pipeline.stores.database import Database
+from pipeline.stores.fetch import IDS_PER_QUERY, among
 from pipeline.stores.tables import ledger as tables
 from pipeline.stores.tables import metadata
 
 SUMS: Final = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
-IDS_PER_QUERY: Final = 400
 SYSTEM: Final = "system"
 
 
@@ -88,7 +88,7 @@ class Books:
         keys = sorted({k for k in payout_keys if k not in self._payouts})
         for some in _chunks(keys):
             found = self.connection.execute(
-                sa.select(tables.payouts).where(tables.payouts.c.payout_key.in_(some))
+                sa.select(tables.payouts).where(among(tables.payouts.c.payout_key, some))
             ).mappings()
             for row in found:
                 self._payouts[row["payout_key"]] = dict(row)
@@ -99,7 +99,7 @@ class Books:
         self._asked_accounts |= wanted
         for some in _chunks(sorted(wanted)):
             rows = self.connection.execute(
-                sa.select(tables.accounts).where(tables.accounts.c.account_id.in_(some))
+                sa.select(tables.accounts).where(among(tables.accounts.c.account_id, some))
             ).mappings()
             for row in rows:
                 self._accounts[row["account_id"]] = dict(row)
@@ -118,7 +118,7 @@ class Books:
         for some in _chunks(wanted):
             found = self.connection.execute(
                 sa.select(table.submission_id, table.payout_key).where(
-                    table.submission_id.in_(some)
+                    among(table.submission_id, some)
                 )
             )
             self._members.update({s: k for s, k in found})
@@ -156,7 +156,7 @@ class Books:
         if not wanted:
             return
         for some in _chunks(wanted):
-            query = sa.select(table.payout_key).where(table.task_id.in_(some))
+            query = sa.select(table.payout_key).where(among(table.task_id, some))
             self.load(self.connection.execute(query).scalars().all())
         for task_id in wanted:
             self._of_task[task_id] = set()

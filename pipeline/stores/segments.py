@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.model.errors import StoreError
 from pipeline.stores.database import Database
+from pipeline.stores.fetch import among
 from pipeline.stores.objects import FolderObjects, Objects
 from pipeline.stores.tables import record
 
@@ -93,7 +94,9 @@ class Segments:
         """Return those segments, oldest first."""
         columns = record.segments.c
         found = connection.execute(
-            sa.select(record.segments).where(columns.segment_id.in_(ids)).order_by(columns.ordinal)
+            sa.select(record.segments)
+            .where(among(columns.segment_id, ids))
+            .order_by(columns.ordinal)
         )
         return [_segment(row) for row in found]
 

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from pipeline.model import clocks
 from pipeline.stores.database import ROWS_PER_INSERT, Database
-from pipeline.stores.fetch import IDS_PER_QUERY, fetch, in_chunks
+from pipeline.stores.fetch import IDS_PER_QUERY, among, fetch, in_chunks
 from pipeline.stores.segments import Segments
 from pipeline.stores.tables import record
 
@@ -88,7 +88,7 @@ class Traces:
         }  # fmt: skip
         with self._database.read() as connection:
             held = [
-                fetch(connection, sa.select(table).where(table.c.session_id.in_(some)), schema)
+                fetch(connection, sa.select(table).where(among(table.c.session_id, some)), schema)
                 for some in in_chunks(spans["session_id"].to_list(), IDS_PER_QUERY)
             ]
             if not any(part.height for part in held):

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 from pipeline.model import frames
 from pipeline.ports import Ticket
 from pipeline.stores.database import Database
-from pipeline.stores.fetch import IDS_PER_QUERY, fetch_by_ids, in_chunks
+from pipeline.stores.fetch import IDS_PER_QUERY, among, fetch_by_ids, in_chunks
 from pipeline.stores.segments import Segment, Segments
 from pipeline.stores.tables import record
 
@@ -36,7 +36,7 @@ def mark_dirty(connection: Connection, submission_ids: Iterable[str], *, depth: 
     dialect = _dialect(connection)
     for some in in_chunks(sorted(set(submission_ids)), IDS_PER_QUERY):
         source = sa.select(known.submission_id, known.doc, sa.literal(depth), sa.literal(1)).where(
-            known.submission_id.in_(some)
+            among(known.submission_id, some)
         )
         insert = dialect.insert(DIRTY).from_select(
             ["submission_id", "doc", "depth", "generation"], source
@@ -213,7 +213,7 @@ class WorkQueue:
         for some in in_chunks(ids, IDS_PER_QUERY):
             connection.execute(
                 sa.delete(table).where(
-                    table.c.submission_id.in_(some), table.c.detector.in_(list(detectors))
+                    among(table.c.submission_id, some), table.c.detector.in_(list(detectors))
                 )
             )
 
@@ -294,7 +294,7 @@ def _standing(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int
     for some in in_chunks(ids, IDS_PER_QUERY):
         query = (
             sa.select(table.submission_id, table.revision, table.input_digest)
-            .where(table.submission_id.in_(some))
+            .where(among(table.submission_id, some))
             .order_by(table.revision)
         )
         found.update({s: (r, d) for s, r, d in connection.execute(query)})
