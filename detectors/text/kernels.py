@@ -1,9 +1,15 @@
 """The compiled loop that counts voices. Imported where it runs, because loading numba costs a moment."""
 
+from typing import Final
+
 import numpy as np
 from numba import njit
 
 from detectors.kit.lexical.shapes import I64, U64
+from pipeline.index.popcount import popcount
+
+MARKS: Final = 8
+"""Words of 64 marks by which most texts are told apart without looking at their fingerprints."""
 
 # mypy: disable-error-code="assignment,return-value,no-any-return"
 # The compiler's integers are its own: which width a sum has is in the signatures, not the hints.
@@ -32,6 +38,9 @@ def _alike(keys: U64, a: int, a_end: int, b: int, b_end: int, part: float) -> bo
 def _beyond(quiet: U64, low: int, high: int, keys: U64, ends: I64, row: int, count: int) -> None:
     """Take out of the run ``row`` of ``keys``, ``count`` long, what stands in the run of ``quiet``."""
     first = ends[row]
+    if low == high:
+        ends[row + 1] = first + count
+        return
     kept = first
     for i in range(first, first + count):
         at = low + np.searchsorted(quiet[low:high], keys[i])
@@ -39,6 +48,27 @@ def _beyond(quiet: U64, low: int, high: int, keys: U64, ends: I64, row: int, cou
             keys[kept] = keys[i]
             kept += 1
     ends[row + 1] = kept
+
+
+@njit("i8(u8[:,::1], i8, i8, i8, i8)", cache=True)
+def _shared_most(marks: U64, a: int, b: int, a_spare: int, b_spare: int) -> int:
+    """Bound from above what two texts share: common marks, and what lies on a mark already set."""
+    common = np.int64(0)
+    for w in range(MARKS):
+        common += np.int64(popcount(marks[a, w] & marks[b, w]))
+    return common + min(a_spare, b_spare)
+
+
+@njit("void(u8[::1], i8[::1], u8[:,::1], i8[::1])", cache=True)
+def _mark(prints: U64, starts: I64, marks: U64, spare: I64) -> None:
+    """Set a bit of 512 for each fingerprint of a text; ``spare`` are those whose bit was set already."""
+    for n in range(len(starts) - 1):
+        for i in range(starts[n], starts[n + 1]):
+            place = (prints[i] >> np.uint64(20)) & np.uint64(64 * MARKS - 1)
+            bit = np.uint64(1) << (place & np.uint64(63))
+            if marks[n, place >> np.uint64(6)] & bit:
+                spare[n] += 1
+            marks[n, place >> np.uint64(6)] |= bit
 
 
 @njit("i8[::1](i8[::1], i8[::1], i8[::1], i8[::1], i8[::1], u8[::1], i8[::1], u8[::1], i8, f8)",
@@ -58,6 +88,9 @@ def voices(
     longest = 0
     for n in range(len(starts) - 1):
         longest = max(longest, starts[n + 1] - starts[n])
+    marks = np.zeros((len(starts) - 1, MARKS), np.uint64)
+    spare = np.zeros(len(starts) - 1, np.int64)
+    _mark(prints, starts, marks, spare)
     own = np.empty(most * longest, np.uint64)
     ends, voice = np.zeros(most + 1, np.int64), np.empty(most, np.int64)
     for g in range(len(counted)):
@@ -71,9 +104,15 @@ def voices(
             for j in range(i):
                 if voice[j] == voice[i]:
                     continue
-                if by[first + i] == by[first + j] or _alike(
-                    own, ends[i], ends[i + 1], ends[j], ends[j + 1], part
-                ):
+                alike = by[first + i] == by[first + j]
+                if not alike:
+                    other = nodes[first + j]
+                    fewer = min(ends[i + 1] - ends[i], ends[j + 1] - ends[j])
+                    bound = _shared_most(marks, node, other, spare[node], spare[other])
+                    alike = bound >= part * fewer and _alike(
+                        own, ends[i], ends[i + 1], ends[j], ends[j + 1], part
+                    )
+                if alike:
                     counted[g] -= 1
                     was, now = voice[i], voice[j]
                     for k in range(i + 1):

@@ -55,11 +55,11 @@ def _prints(nodes: pl.DataFrame, past: Past, kind: str) -> pl.DataFrame:
         past.fingerprints(kind, nodes["submission_id"].unique().to_list())
         .select(*_NODE, pl.col("keys").alias("key"))
         .join(nodes, on=_NODE)
-        .select("node", "key")
+        .group_by("node")
+        .agg(pl.col("key").explode(empty_as_null=True).drop_nulls().unique().sort())
+        .sort("node")
         .explode("key", empty_as_null=True)
         .drop_nulls()
-        .unique()
-        .sort("node", "key")
     )
 
 

@@ -122,6 +122,7 @@ class Documents:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._ids: list[str] = []
+        self._names = pl.Series("submission_id", [], dtype=pl.String)
         self._times = np.zeros(0, np.int64)
         self._docs: dict[str, int] = {}
 
@@ -143,6 +144,8 @@ class Documents:
         for submission_id, _, doc in rows:
             self._ids.append(submission_id)
             self._docs[submission_id] = doc
+        arrived = pl.Series("submission_id", [r[0] for r in rows], dtype=pl.String)
+        self._names = pl.concat([self._names, arrived], rechunk=True)
         new = np.fromiter((r[1] for r in rows), np.int64, len(rows))
         self._times = np.concatenate([self._times, new])
 
@@ -181,9 +184,26 @@ class Documents:
         latest = times[rows[np.minimum(starts + most, ends) - 1]]
         return np.flatnonzero(times <= latest[group])
 
+    def order(
+        self,
+        keys: np.ndarray[tuple[int], np.dtype[np.uint64]],
+        docs: np.ndarray[tuple[int], np.dtype[np.uint32]],
+        contents: np.ndarray[tuple[int], np.dtype[np.int32]],
+        positions: np.ndarray[tuple[int], np.dtype[np.int32]],
+    ) -> np.ndarray[tuple[int], np.dtype[np.int64]] | None:
+        """Order rows by key, time of hand-in, content and position.
+
+        None where two submissions of one key were handed in at the same instant: their ids decide.
+        """
+        times = self._times[docs]
+        order = np.lexsort((positions, contents, docs, times, keys))
+        keys, docs, times = keys[order], docs[order], times[order]
+        same = (keys[1:] == keys[:-1]) & (times[1:] == times[:-1])
+        return None if bool((same & (docs[1:] != docs[:-1])).any()) else order
+
     def frame(self, docs: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> pl.DataFrame:
         """Return ``submission_id`` and ``submitted_at`` (µs) beside each integer."""
-        names = pl.Series("submission_id", [self._ids[d] for d in docs.tolist()], dtype=pl.String)
+        names = self._names.gather(docs)
         return pl.DataFrame([names, pl.Series("_at", self._times[docs], dtype=pl.Int64)])
 
 
@@ -216,6 +236,11 @@ class FingerprintStore:
             contents, positions = contents[kept], positions[kept]
         if not len(found):
             return frames.empty(frames.POSTINGS)
+        order = self._documents.order(found, docs, contents, positions)
+        if order is not None:
+            order = order[:limit]
+            found, docs = found[order], docs[order]
+            contents, positions = contents[order], positions[order]
         hits = pl.DataFrame(
             {
                 "key": pl.Series(found, dtype=pl.UInt64),
@@ -223,6 +248,8 @@ class FingerprintStore:
                 "position": pl.Series(positions, dtype=pl.Int32),
             }
         ).hstack(self._documents.frame(docs))
+        if order is not None:
+            return hits.select(list(frames.POSTINGS))
         ordered = hits.unique().sort("key", "_at", "submission_id", "content_index", "position")
         if kept is not None:
             place = pl.struct("_at", "submission_id").rank("dense").over("key")
