@@ -21,6 +21,8 @@ import polars as pl
 KINDS = ("text", "mixed", "image")
 SLOTS = 40
 """Submissions to one task."""
+OPEN_TASKS = 100
+"""Tasks that are open side by side; when their slots are filled, as many others are posted."""
 PER_WORKER = 12
 BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 PER_MINUTE = 200
@@ -70,11 +72,13 @@ def write(folder: Path, kind: str, count: int, seed: int = 7) -> None:
     events: list[pl.DataFrame] = []
     pictures = _Pictures(draw) if kind != "text" else None
     recent: list[tuple[int, list[str]]] = []
-    order = draw.permutation(count)
+    rounds = OPEN_TASKS * SLOTS
+    order = np.concatenate([draw.permutation(rounds) for _ in range(-(-count // rounds))])
 
     def submissions() -> Iterator[dict[str, Any]]:
         for n in range(count):
-            task, worker = int(order[n]) % tasks, int(order[n] * 7919 + n) % workers
+            task = (n // rounds * OPEN_TASKS + int(order[n]) % OPEN_TASKS) % tasks
+            worker = int(order[n] * 7919 + n) % workers
             chinese = task % 2 == 0
             told = _body(n, task, words, draw, recent, kind)
             at = BEGIN + timedelta(minutes=n / PER_MINUTE)

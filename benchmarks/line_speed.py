@@ -5,9 +5,11 @@
 
 ``per_hour`` is by the clock. ``per_hour_two_cores`` is two hours of CPU through what a submission costs, over
 all processes (the decoder's child too): what the line does where both cores are its own. ``memory_mb`` is the
-peak of the writing process and of the largest other one; ``memory_steps_mb`` the writing process' after each
-tenth of the work. ``stores`` is the share of the writing process' time inside database transactions that
-write, segments and files. ``prefect`` is the time of a flow that is not in its three tasks' work.
+peak of the writing process and of the largest other one; ``memory_of_stage_mb`` the most that the writing
+process held in each stage, ``memory_steps_mb`` what it held after each tenth of the work. ``stores`` is the share of
+the writing process' time that the database's driver and files take (statements, rows, commits, segments);
+``transactions`` that of all writing transactions, with the ledger's own work inside them. ``prefect`` is the time of
+a flow that is not in its three tasks' work.
 """
 
 import argparse
@@ -35,6 +37,7 @@ class Clock:
     def __init__(self) -> None:
         self.spent: dict[str, list[float]] = {}
         self.steps: list[int] = []
+        self.peaks: dict[str, int] = {}
         self._last = time.perf_counter()
 
     def told(self, step: str, count: int) -> None:
@@ -44,6 +47,7 @@ class Clock:
         row[1] += count
         self._last = now
         self.steps.append(rss_mb())
+        self.peaks[step] = max(self.peaks.get(step, 0), self.steps[-1])
 
 
 def rss_mb() -> int:
@@ -58,39 +62,59 @@ def cpu_s() -> float:
 
 
 @contextlib.contextmanager
-def timed_stores() -> Iterator[list[float]]:
-    """Add up the time inside writing transactions, segments and files."""
+def timed_stores() -> Iterator[dict[str, float]]:
+    """Add up what the database's driver takes (statements, rows, commits) and what files take.
+
+    ``transactions`` is all time inside writing transactions, the ledger's own work in them included.
+    """
+    from sqlalchemy.engine.cursor import CursorFetchStrategy
+    from sqlalchemy.engine.default import DefaultDialect
+
     from pipeline.stores.database import Database
     from pipeline.stores.objects import FolderObjects
 
-    spent, depth = [0.0], [0]
+    spent = {"stores": 0.0, "transactions": 0.0}
+    inside = dict.fromkeys(spent, 0)
 
     @contextlib.contextmanager
-    def inside() -> Iterator[None]:
-        begun, depth[0] = time.perf_counter(), depth[0] + 1
+    def timing(name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        inside[name] += 1
         try:
             yield
         finally:
-            depth[0] -= 1
-            if not depth[0]:
-                spent[0] += time.perf_counter() - begun
+            inside[name] -= 1
+            if not inside[name]:
+                spent[name] += time.perf_counter() - begun
 
-    write, put = Database.write, FolderObjects.put
+    def timed(work: Any) -> Any:
+        def run(*given: Any, **more: Any) -> Any:
+            with timing("stores"):
+                return work(*given, **more)
+
+        return run
+
+    write = Database.write
 
     @contextlib.contextmanager
     def slow_write(self: Database) -> Iterator[Any]:
-        with inside(), write(self) as connection:
+        with timing("transactions"), write(self) as connection:
             yield connection
 
-    def slow_put(self: FolderObjects, key: str, data: bytes) -> None:
-        with inside():
-            put(self, key, data)
-
-    Database.write, FolderObjects.put = slow_write, slow_put  # type: ignore[assignment,method-assign]
+    patched: list[tuple[type[Any], str]] = [
+        (DefaultDialect, "do_execute"), (DefaultDialect, "do_executemany"),
+        (DefaultDialect, "do_commit"), (CursorFetchStrategy, "fetchall"), (FolderObjects, "put"),
+    ]  # fmt: skip
+    before = [(kind, name, getattr(kind, name)) for kind, name in patched]
+    for kind, name, work in before:
+        setattr(kind, name, timed(work))
+    Database.write = slow_write  # type: ignore[assignment,method-assign]
     try:
         yield spent
     finally:
-        Database.write, FolderObjects.put = write, put  # type: ignore[method-assign]
+        Database.write = write  # type: ignore[method-assign]
+        for kind, name, work in before:
+            setattr(kind, name, work)
 
 
 def one(drop: Path, home: Path, workers: int) -> dict[str, Any]:
@@ -121,8 +145,9 @@ def one(drop: Path, home: Path, workers: int) -> dict[str, Any]:
         "cpu_ms_each": round(used / count * 1000, 3),
         "per_hour_two_cores": round(2 * 3600 * count / used),
         "share": {n: round(s / wall, 3) for n, (s, _) in clock.spent.items()},
-        "stores": round(stores[0] / wall, 3), "memory_mb": peaks,
-        "memory_steps_mb": clock.steps[::tenth], "outcomes": dict(told.outcomes),
+        "stores": round(stores["stores"] / wall, 3),
+        "transactions": round(stores["transactions"] / wall, 3), "memory_mb": peaks,
+        "memory_of_stage_mb": clock.peaks, "memory_steps_mb": clock.steps[::tenth], "outcomes": dict(told.outcomes),
         "home_bytes_each": round(sum(f.stat().st_size for f in settings.home.rglob("*") if f.is_file()) / count),
     }  # fmt: skip
 
