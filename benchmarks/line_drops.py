@@ -77,7 +77,8 @@ def write(folder: Path, kind: str, count: int, seed: int = 7) -> None:
 
     def submissions() -> Iterator[dict[str, Any]]:
         for n in range(count):
-            task = (n // rounds * OPEN_TASKS + int(order[n]) % OPEN_TASKS) % tasks
+            first = min(n // rounds * OPEN_TASKS, tasks - 1)
+            task = first + int(order[n]) % min(OPEN_TASKS, tasks - first)
             worker = int(order[n] * 7919 + n) % workers
             chinese = task % 2 == 0
             told = _body(n, task, words, draw, recent, kind)
