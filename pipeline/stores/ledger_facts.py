@@ -20,8 +20,8 @@ MEMBERS: Final = {"submission_id": pl.String(), "payout_key": pl.String()}
 def read_facts(database: Database) -> SettleFacts:
     """Read prices, and of every task with something to settle its submissions, evaluations and payouts.
 
-    One reading transaction. Of a task whose work is all paid as it was last judged, and never was a
-    case, no plan can say anything: what is read grows with what is new, and not with what is known.
+    One reading transaction. Of a task whose work was all acted upon as it was last judged no plan can say
+    anything: what is read grows with what is new, and not with what is known.
     """
     made = record.assessments
     pays = made.c.outcome.in_(sorted(PAYS))
@@ -53,21 +53,32 @@ def read_facts(database: Database) -> SettleFacts:
 
 
 def _unsettled() -> sa.Select[str]:
-    """Name the tasks of whatever is judged and is not simply paid as it was last judged."""
-    submissions, paid = record.submissions.c, tables.payouts.c
-    made, members = record.assessments.c, tables.payout_members.c
-    same = submissions.submission_id
-    settled = sa.and_(
-        paid.state == "posted", paid.case_id.is_(None), paid.submission_id == same,
-        paid.revision == newest_revision(same),
-    )  # fmt: skip
+    """Name the tasks of whatever is judged and may call for a step (``pipeline.stages.settle``).
+
+    What was acted upon as it was last judged calls for none where it is paid and no case says that it
+    should not be, or where it is held or refused still.
+    """
+    submissions, paid = record.submissions, tables.payouts.c
+    made, members = record.assessments.c, tables.payout_members
+    same = sa.and_(paid.submission_id == made.submission_id, paid.revision == made.revision)
+    pays = made.outcome.in_(sorted(PAYS))
+    looked_at = sa.and_(paid.case_kind == "look", made.outcome == "review")
+    disputed = sa.and_(sa.func.coalesce(paid.case_state, "") == "open", pays, sa.not_(looked_at))
+    settled = sa.or_(
+        sa.and_(paid.state == "posted", same, sa.not_(disputed)),
+        sa.and_(paid.state.in_(("held", "voided")), same, sa.not_(pays)),
+    )
+    judged = (
+        record.assessments.join(submissions, submissions.c.submission_id == made.submission_id)
+        .outerjoin(members, members.c.submission_id == made.submission_id)
+        .outerjoin(tables.payouts, paid.payout_key == members.c.payout_key)
+    )
     return (
-        sa.select(submissions.task_id)
+        sa.select(submissions.c.task_id)
         .distinct()
-        .outerjoin(tables.payout_members, members.submission_id == same)
-        .outerjoin(tables.payouts, paid.payout_key == members.payout_key)
+        .select_from(judged)
         .where(
-            sa.exists().where(made.submission_id == same),
+            made.revision == newest_revision(made.submission_id),
             sa.or_(paid.payout_key.is_(None), sa.not_(settled)),
         )
     )

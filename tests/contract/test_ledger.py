@@ -306,8 +306,16 @@ def test_a_plan_reads_only_tasks_with_something_to_settle(world: World) -> None:
     assert facts.payouts.height == facts.members.height == 3
     world.settle()
     assert world.payout("s1")["case_kind"] == "late"
-    assert "s1" in set(read_facts(world.database).submissions["submission_id"])
+    world.judge("s3", "block_and_review", revision=2)
+    world.judge("s5", "review", revision=2)
+    world.submit("held", "t", worker="held", minute=8)
+    world.judge("held", "decline")
+    world.settle()
+    assert read_facts(world.database).submissions.is_empty()  # cases are open, nothing is new
+    world.judge("held", "approve", revision=2)
+    assert "held" in set(read_facts(world.database).submissions["submission_id"])
     world.submit("s6", "t", worker="w6", minute=9)
+    world.settle()
     assert "s6" not in set(read_facts(world.database).submissions["submission_id"])
     world.judge("s6", "approve")
     assert "s6" in set(read_facts(world.database).submissions["submission_id"])
