@@ -25,6 +25,8 @@ from pipeline.rulebook import load
 T = TypeVar("T")
 DEPTH_RULES, DEPTH_CIRCUMSTANCES, DEPTH_DETECTORS = 2, 1, 0
 """How much is done again: rules alone, findings that rest on others too, or fingerprints too."""
+QUEUED_MAX = 1_000_000
+"""Submissions that one window queues; a larger one is taken in several (``backfill`` takes days)."""
 
 
 class Incident(RuntimeError):
@@ -81,7 +83,7 @@ def _queued(since: datetime | None, until: datetime | None, depth: int) -> Calla
     """Make the work of queueing a window; it returns how many submissions that is."""
 
     def work(house: House) -> int:
-        known = house.known.window(since=since, until=until, limit=line.CALIBRATE_LIMIT)
+        known = house.known.window(since=since, until=until, limit=QUEUED_MAX)
         house.work.queue(known["submission_id"].to_list(), depth=depth)
         return known.height
 

@@ -40,7 +40,6 @@ STROKES = "trajectory.stroke"
 """The kind of fingerprint by which a replay is known; evicted by age."""
 CALIBRATE_ON = 20_000
 """Submissions, the newest, that a calibration rests on."""
-CALIBRATE_LIMIT = 1_000_000
 TRAIN_PICTURES_MAX = 3_000
 """Pictures, the newest, that a vocabulary is trained on."""
 PICTURE_BYTES_MAX = 20_000_000
@@ -130,22 +129,18 @@ def calibrate(house: House, *, always: bool = False) -> tuple[str, ...]:
     named asset, and not on the order of arrival. A scheduled flow fits them ``always``. Whatever was
     judged by older assets is queued to be judged again.
     """
-    return _fit(house, _everybody(house), always=always)
+    return _fit(house, house.known.count(), always=always)
 
 
-def _everybody(house: House) -> pl.DataFrame:
-    return house.known.window(limit=CALIBRATE_LIMIT).select("submission_id", "task_id")
-
-
-def _fit(house: House, known: pl.DataFrame, *, always: bool) -> tuple[str, ...]:
+def _fit(house: House, known: int, *, always: bool) -> tuple[str, ...]:
     fitted = house.assets.note(CALIBRATION)
     before = orjson.loads(fitted)["submissions"] if fitted else 0
-    if not always and known.height < max(1, 2 * before):
+    if not always and known < max(1, 2 * before):
         return ()
     from detectors.identity import HAND, fit_hands
     from detectors.trajectory import refit
 
-    some = known.tail(CALIBRATE_ON)
+    some = house.known.latest(CALIBRATE_ON)
     ids = some["submission_id"].to_list()
     tasks = house.known.tasks(some["task_id"].unique().to_list())
     try:
@@ -155,7 +150,7 @@ def _fit(house: House, known: pl.DataFrame, *, always: bool) -> tuple[str, ...]:
     except ValueError:
         return ()  # too few people to tell what people do: the room goes on abstaining
     made = {**made, **fit_hands(house.known.submissions(ids), house.known.fingerprints(HAND, ids))}
-    note = orjson.dumps({"submissions": known.height}).decode()
+    note = orjson.dumps({"submissions": known}).decode()
     was = {name: house.assets.digest(name) for name in made}
     for name in sorted(made, key=lambda n: n == CALIBRATION):
         house.assets.put(name, made[name], note=note, now=house.settings.now())
@@ -261,8 +256,8 @@ def drift_of(
 
     ``until`` is by default just after the newest hand-in. Raises ``UsageError`` where there is none.
     """
-    newest = until or house.known.window()["submitted_at"].max()
-    if not isinstance(newest, datetime):
+    newest = until or house.known.newest()
+    if newest is None:
         raise UsageError("drift.nothing", "nothing was handed in yet")
     end = until or newest + timedelta(microseconds=1)
     cut = end - timedelta(days=days)
@@ -296,7 +291,7 @@ def learn_trajectory(house: House, truth: Path) -> tuple[str, ...]:
         raise UsageError("train.too_few", str(error)) from error
     honest = labels.filter(pl.col("label") == "honest")["submission_id"].to_list()
     made = {ASSET: model, CALIBRATION: calibrate_on(model, known, tasks, events, honest=honest)}
-    note = orjson.dumps({"submissions": house.known.window().height}).decode()
+    note = orjson.dumps({"submissions": house.known.count()}).decode()
     for name, data in made.items():
         house.assets.put(name, data, note=note, now=house.settings.now())
     house.work.queue_all(depth=1)
@@ -339,7 +334,7 @@ def _below(folder: Path) -> Iterator[bytes]:
 
 
 def _handed_in(house: House) -> Iterator[bytes]:
-    ids = house.known.window(limit=CALIBRATE_LIMIT)["submission_id"].tail(CALIBRATE_ON).to_list()
+    ids = house.known.latest(CALIBRATE_ON)["submission_id"].to_list()
     kept = house.known.contents(ids).filter(pl.col("media_type").str.starts_with("image/"))
     for digest in kept["digest"].unique(maintain_order=True).tail(TRAIN_PICTURES_MAX):
         yield house.blobs.get(digest)
@@ -347,21 +342,21 @@ def _handed_in(house: House) -> Iterator[bytes]:
 
 def _calibrated(house: House) -> None:
     """Fit what is due, or else hold what was fitted against those who hand in now."""
-    known = _everybody(house)
+    known = house.known.count()
     if not _fit(house, known, always=False):
-        _watch(house, known["submission_id"].to_list())
+        _watch(house, known)
 
 
-def _watch(house: House, known: Sequence[str]) -> None:
+def _watch(house: House, known: int) -> None:
     """Withdraw a calibration that does not hold for what waits: the room abstains till the next one.
 
     Small batches are gathered: with every ``WATCH_EVERY`` hand-ins the newest are looked at.
     """
     looked = [ticket.submission_id for ticket in house.work.next(1, WATCH_ON)]
     if len(looked) < WATCH_EVERY:
-        if len(known) // WATCH_EVERY == (len(known) - len(looked)) // WATCH_EVERY:
+        if known // WATCH_EVERY == (known - len(looked)) // WATCH_EVERY:
             return
-        looked = list(known[-3 * WATCH_EVERY :])
+        looked = house.known.latest(3 * WATCH_EVERY)["submission_id"].to_list()
     assets = {n: d for n in (MODEL, CALIBRATION) if (d := house.assets.get(n)) is not None}
     from detectors.trajectory import withdraw
 

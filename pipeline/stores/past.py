@@ -231,6 +231,24 @@ class StorePast:
                     del self._windows[next(iter(self._windows))]
         return held[1]
 
+    def count(self) -> int:
+        """Count the submissions."""
+        with self._database.read() as connection:
+            query = sa.select(sa.func.count()).select_from(record.submissions)
+            return int(connection.execute(query).scalar() or 0)
+
+    def latest(self, limit: int) -> pl.DataFrame:
+        """Return ``submission_id`` and ``task_id`` of the newest hand-ins, in order of submission."""
+        at = record.submissions.c
+        query = (
+            sa.select(at.submission_id, at.task_id)
+            .order_by(at.submitted_at.desc(), at.submission_id.desc())
+            .limit(limit)
+        )
+        schema = {"submission_id": pl.String(), "task_id": pl.String()}
+        with self._database.read() as connection:
+            return fetch(connection, query, schema).reverse()
+
     def newest(self) -> datetime | None:
         """Return when the newest submission was handed in; None where there is none."""
         with self._database.read() as connection:

@@ -436,6 +436,18 @@ def test_the_window_knows_what_tasks_and_workers_add(stores: Stores) -> None:
     assert stores.past.of_task(["t"], limit=1)["submission_id"].to_list() == ["a"]
 
 
+def test_the_newest_are_told_in_order_and_columns_are_those_asked_for(stores: Stores) -> None:
+    stores.submit(submission("c", 5), submission("a", 60), submission("b", 60))
+    assert stores.past.count() == 3
+    assert stores.past.latest(2)["submission_id"].to_list() == ["a", "b"]
+    assert stores.past.latest(9)["submission_id"].to_list() == ["c", "a", "b"]
+    narrow = stores.past.submissions(["b", "c"], columns=("submission_id", "worker_id"))
+    assert narrow.rows() == [("c", "w-c"), ("b", "w-b")]
+    assert stores.past.of_worker(["w-c"], columns=("submission_id",)).rows() == [("c",)]
+    whole = stores.past.submissions(["b", "c"])
+    assert narrow.equals(whole.select(narrow.columns))
+
+
 def test_a_file_that_no_row_names_is_swept_and_listed_ones_stay(
     stores: Stores, tmp_path: Path
 ) -> None:
