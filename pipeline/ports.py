@@ -299,7 +299,7 @@ class Past(Protocol):
         earliest: int | None = None,
         limit: int = 100_000,
     ) -> pl.DataFrame:
-        """Find who else has these keys: a POSTINGS frame.
+        """Find who else has these keys: a POSTINGS frame, by key, then in order of submission.
 
         ``keys`` is UInt64; keys that more than ``df_max`` submissions carry are left out, and of the
         submissions that carry a key the ``earliest`` so many, by (``submitted_at``, id), are told.

@@ -123,12 +123,13 @@ class MemoryPast:
         if df_max is not None:
             hits = hits.filter(pl.col("submission_id").n_unique().over("key") <= df_max)
         carried = hits.group_by("key").len()["len"].max()
+        when = self._world.submissions.select("submission_id", "submitted_at")
+        hits = hits.join(when, on="submission_id", how="left")
         if earliest is not None and isinstance(carried, int) and carried > earliest:
-            when = self._world.submissions.select("submission_id", "submitted_at")
             place = pl.struct("submitted_at", "submission_id").rank("dense").over("key")
-            hits = hits.join(when, on="submission_id").filter(place <= earliest)
-            hits = hits.drop("submitted_at")
-        return hits.sort("key", "submission_id", "content_index", "position").head(limit)
+            hits = hits.filter(place <= earliest)
+        ordered = hits.sort("key", "submitted_at", "submission_id", "content_index", "position")
+        return ordered.drop("submitted_at").head(limit)
 
     def votes(
         self, kind: str, asked: pl.DataFrame, *, votes_min: int, rows_max: int, earlier: bool,

@@ -74,8 +74,10 @@ def nominate(
     )
     near = postings(past, BAND, banded["key"])
     ids = pl.concat([f["submission_id"] for f in (found, alike, near)]).unique().to_list()
-    who = past.submissions(ids, columns=("submission_id", "worker_id", "submitted_at")).rename(
-        {"worker_id": "by", "submitted_at": "at"}
+    who = (
+        past.submissions(ids, columns=("submission_id", "worker_id", "submitted_at"))
+        .rename({"worker_id": "by", "submitted_at": "at"})
+        .with_row_index("number")
     )
     shared = _earlier(keyed, _earliest(found, who), asked)
     hits, stock = _weigh(shared, keyed, muted, asked, past, len(picks.keys))
@@ -101,14 +103,15 @@ def postings(past: Past, kind: str, keys: pl.Series, *, capped: bool = True) -> 
 
 
 def _earliest(found: pl.DataFrame, who: pl.DataFrame) -> pl.DataFrame:
-    """Keep the earliest carriers of each key, each text of theirs once."""
-    return (
-        found.drop("position")
-        .unique()
-        .join(who, on="submission_id")
-        .sort("key", "at", "submission_id", "content_index")
-        .filter(pl.int_range(pl.len()).over("key") < CARRIERS_MAX)
-    )
+    """Keep the earliest carriers of each key, each text of theirs once.
+
+    Postings come by key and then in order of submission, so what is the same stands together.
+    """
+    texts = found.drop("position")
+    again = pl.all_horizontal(pl.all() == pl.all().shift(1)).fill_null(False)
+    once = texts.filter(~again).with_columns(pl.int_range(pl.len()).over("key").alias("place"))
+    kept = once.filter(pl.col("place") < CARRIERS_MAX).drop("place")
+    return kept.join(who, on="submission_id", maintain_order="left")
 
 
 def _earlier(keyed: pl.DataFrame, found: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
@@ -153,7 +156,7 @@ def _weigh(
     past: Past, count: int,
 ) -> tuple[pl.DataFrame, Bools]:  # fmt: skip
     """Count what each pair shares beyond stock phrases, and mark these."""
-    pair = ["text", "submission_id", "content_index"]
+    pair = ["text", "number", "content_index"]  # numbers are grouped sooner than names
     sizes = (
         keyed.group_by("text")
         .agg(pl.col("key").n_unique().alias("size"))
@@ -174,7 +177,10 @@ def _weigh(
     hits = (
         told.join(stock, on=["text", "key"], how="anti")
         .group_by(pair)
-        .agg(pl.col("key").n_unique().alias("hits"), pl.col("at").first(), pl.col("size").first())
+        .agg(
+            pl.col("key").n_unique().alias("hits"),
+            pl.col("submission_id", "at", "size").first(),
+        )
     )
     marked = np.zeros(count, np.bool_)
     marked[keyed.join(stock, on=["text", "key"], how="semi")["pick"].to_numpy()] = True
