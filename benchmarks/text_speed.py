@@ -7,6 +7,7 @@ ratios to datasketch 2 measured in the same run; absolute rates depend on the ma
 import argparse
 import json
 import os
+import resource
 import sys
 import tempfile
 import threading
@@ -167,13 +168,16 @@ def _looks(built: Any, bands: Any, size: int) -> dict[str, Any]:
 
     thread = threading.Thread(target=write)
     thread.start()
-    spent, worked = [], []
+    spent, worked, alone = [], [], []
     try:
         for n in range(3000):
             asked = bands[(n * 7919) % size]
+            stolen = resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw
             begun, cpu = time.perf_counter(), time.thread_time()
             found = built.lookup(asked)
             spent.append(time.perf_counter() - begun)
+            if resource.getrusage(resource.RUSAGE_THREAD).ru_nivcsw == stolen:
+                alone.append(spent[-1])  # no other process was given this one's processor meanwhile
             worked.append(time.thread_time() - cpu)
             failed += not len(found.docs)
     finally:
@@ -189,6 +193,8 @@ def _looks(built: Any, bands: Any, size: int) -> dict[str, Any]:
     p50, p99 = np.quantile(spent, [0.5, 0.99]) * 1e6
     return {"part": f"index of {size:,}", "what": "look-ups of 32 bands while a writer adds",
             "p50_us": round(float(p50)), "p99_us": round(float(p99)),
+            "p99_undisturbed_us": round(float(np.quantile(alone, 0.99)) * 1e6),
+            "disturbed": len(spent) - len(alone),
             "p99_cpu_us": round(float(np.quantile(worked, 0.99)) * 1e6),
             "during_compaction": during, "failed": failed}  # fmt: skip
 
