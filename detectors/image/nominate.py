@@ -60,7 +60,18 @@ _REFLECTED: Final = (False, True, True, False, True, False, False, True)
 
 
 def by_hash(prints: Mapping[Key, Print], past: Past) -> dict[Key, list[Nominee]]:
-    """Nominate what lies within NEAR bits in any of eight orientations, or as a negative."""
+    """Nominate what lies within NEAR bits in any of eight orientations, or as a negative.
+
+    So few pictures are asked for at a time that the bound on answers cuts none of an honest size.
+    """
+    found: dict[Key, list[Nominee]] = {key: [] for key in prints}
+    keys = list(prints)
+    for start in range(0, len(keys), CHUNK):
+        _near({key: prints[key] for key in keys[start : start + CHUNK]}, past, found)
+    return found
+
+
+def _near(prints: Mapping[Key, Print], past: Past, found: dict[Key, list[Nominee]]) -> None:
     asked: list[bytes] = []
     owners: list[tuple[Key, int, int]] = []
     for key, made in prints.items():
@@ -68,9 +79,8 @@ def by_hash(prints: Mapping[Key, Print], past: Past) -> dict[Key, list[Nominee]]
             variants = [*hashes.orientations(code), hashes.complement(code)]
             asked += variants
             owners += [(key, slot, orientation) for orientation in range(len(variants))]
-    found: dict[Key, list[Nominee]] = {key: [] for key in prints}
     if not asked:
-        return found
+        return
     near = past.nearest(HASHES, asked, distance_max=NEAR, limit=NEIGHBOURS_MAX)
     for query, sid, index, slot, distance in near.iter_rows():
         key, own_slot, orientation = owners[query]
@@ -85,7 +95,6 @@ def by_hash(prints: Mapping[Key, Print], past: Past) -> dict[Key, list[Nominee]]
             weight=float(HASH_WEIGHT - distance),
         )  # fmt: skip
         found[key].append(nominee)
-    return found
 
 
 def by_words(
