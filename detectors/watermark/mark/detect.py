@@ -65,6 +65,7 @@ HEARD: Final = 4.0
 HEARD_MIN: Final = 3
 """Windows that must correlate so well, or nothing is straightened (null: 3.0 ± 0.4 a window)."""
 TRUST_BANDS: Final = 8
+LAID_MAX: Final = len(DIHEDRAL) + 1
 _WINDOW: Final = 224
 _REACH: Final = 9
 
@@ -113,7 +114,7 @@ class _Work:
             gray = cv2.resize(gray, size, interpolation=cv2.INTER_AREA)
         self.luma: Floats = np.asarray(gray, np.float32)
         self.scale = min(self.luma.shape) / CANONICAL
-        self._laid: tuple[Matrix, Floats] | None = None
+        self._laid: dict[bytes, Floats] = {}
 
     @cached_property
     def small(self) -> tuple[Floats, float]:
@@ -158,10 +159,13 @@ class _Work:
         )
 
     def canvas(self, homography: Matrix) -> Floats:
-        """The picture laid out in canonical pixels; the last one is kept, it is often asked again."""
-        if self._laid is None or not np.array_equal(self._laid[0], homography):
-            self._laid = (homography, _canvas(self.luma, homography))
-        return self._laid[1]
+        """The picture laid out in canonical pixels. A few are kept: every key asks for the plain ones."""
+        name = homography.tobytes()
+        if name not in self._laid:
+            while len(self._laid) >= LAID_MAX:
+                del self._laid[next(iter(self._laid))]
+            self._laid[name] = _canvas(self.luma, homography)
+        return self._laid[name]
 
 
 def read(pixels: npt.NDArray[np.uint8], keys: Iterable[MarkKey], *, thorough: bool = True) -> list[
