@@ -170,9 +170,8 @@ class Run:
         """
         from pipeline.index import ordering
 
-        begins, ends = np.empty(len(asked), np.int64), np.empty(len(asked), np.int64)
+        begins, ends = self.bounds_of(asked)
         told = np.empty((3, len(asked)), np.int64)
-        ordering.find(self.keys, asked, begins, ends)
         docs = self.docs
         if len(docs) == 1 < len(self):
             begins, ends = np.zeros_like(begins), np.minimum(ends - begins, 1)

@@ -62,6 +62,7 @@ NO_GUARDS = {
     "_read: if '\\x00' in submission_id": "spares a store a name that it cannot hold",
     "_body: if message['type'] ==": "a client that went away gets no answer anyway",
     "newest: if not self._made": "a ring makes its first key itself",
+    "_route_of: if path is None": "names a request for the log; nothing is refused",
     "answered: if row is None": "not a refusal: the key is new",
     "statement: if '\\x00'": "spares a store a name that it cannot hold",
     "_settle: if before is not None and (before['state'] != 'waiting'": "the word has refused it before",

@@ -125,10 +125,16 @@ def look(decoder: PooledDecoder, data: bytes) -> str:
     return "taken"
 
 
+def peak() -> int:
+    """Bytes that the greatest child of this process has needed, those of earlier tests among them."""
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 def test_mutants_give_answers_or_typed_codes() -> None:
     seen: dict[str, int] = {}
+    others = peak()
     with open_decoder() as decoder:
         for number in range(MUTANTS):
             try:
@@ -139,4 +145,4 @@ def test_mutants_give_answers_or_typed_codes() -> None:
         assert decoder.probe(originals()[0]).media_type == "image/jpeg"
     assert seen.get("taken", 0) > MUTANTS // 10
     assert seen.get("blob.unreadable", 0) > MUTANTS // 10
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MEMORY_MAX
+    assert peak() < MEMORY_MAX or peak() == others, "the decoder's children needed more"
