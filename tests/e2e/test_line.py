@@ -16,6 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "data" / "demo"
 KILLS = int(os.environ.get("BOUNTYGUARD_KILLS", "50"))
+PARTS = 10
+"""Tests that share the kills, so that several processes can share the tests."""
 TABLES = (
     "assessments", "evaluations", "signals", "abstentions", "quarantine", "submissions", "tasks",
     "workers", "contents", "segments", "assets", "transfers", "holds", "credit", "cases",
@@ -157,13 +159,13 @@ def undisturbed(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-@pytest.mark.parametrize("part", range(2))
+@pytest.mark.parametrize("part", range(PARTS))
 def test_killed_at_any_moment_and_run_again_it_ends_the_same(
     part: int, some: Path, undisturbed: tuple[dict[str, bytes], float], tmp_path: Path
 ) -> None:
     wanted, duration_s = undisturbed
     draw = random.Random(20260601 + part)
-    for number in range(KILLS // 2):
+    for number in range(-(-KILLS // PARTS)):
         home = tmp_path / str(number)
         after_s = draw.uniform(0.15, 1.0) * duration_s
         with subprocess.Popen(
