@@ -417,10 +417,11 @@ class PostingIndex:
 
 def _once(keys: U64) -> tuple[U64, U32 | None]:
     """Keep each of sorted keys once, with the bounds of its rows, where that is smaller."""
-    fresh = np.flatnonzero(keys[1:] != keys[:-1]) + 1 if len(keys) else np.empty(0, np.int64)
-    if SHARED_FROM * (len(fresh) + 1) > len(keys) or len(keys) > np.iinfo(np.uint32).max:
+    fresh = keys[1:] != keys[:-1]
+    distinct = int(np.count_nonzero(fresh)) + 1
+    if SHARED_FROM * distinct > len(keys) or len(keys) > np.iinfo(np.uint32).max:
         return keys, None
-    heads = np.concatenate([[0], fresh, [len(keys)]])
+    heads = np.concatenate([[0], np.flatnonzero(fresh) + 1, [len(keys)]])
     return keys[heads[:-1]], heads.astype(np.uint32)
 
 
