@@ -44,7 +44,11 @@ def settle(
     with house(home) as opened:
         if again is not None:
             row = opened.ledger.again(again, actor="operator")
-            page.print(f"instructed as disburse:{again}:{row['disbursements']}")
+            settlement = f"disburse:{again}:{row['disbursements']}"
+            if form is Format.json:
+                write_json({"settlement_id": settlement})
+            else:
+                page.print(f"instructed as {settlement}", markup=False)
             return
         report = settle_all(opened)
         due = opened.ledger.keep_deadlines()

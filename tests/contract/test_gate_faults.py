@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from ledger_worlds import World
 from pipeline.model.errors import StoreError
 from pipeline.stores.audit import AuditLog
 from pipeline.stores.database import Database
 from tests.contract.test_api_gate import Gate, refused
-from tests.ledger_worlds import World
 
 
 @pytest.fixture

@@ -1,14 +1,18 @@
 """A newcomer's payouts with a holdback, on both databases: kept, let go, or given back."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from typer.testing import CliRunner
 
 from ledger_worlds import World
+from pipeline.entry.cli import app
+from pipeline.model.errors import LedgerError
 from pipeline.review.holdback import Holdback
-from pipeline.stores.database import Database
+from pipeline.stores.database import Database, open_database
 
 
 @pytest.fixture
@@ -110,3 +114,19 @@ def test_what_came_back_is_instructed_again(world: World) -> None:
     world.clock.step(days=14)
     world.ledger.keep_deadlines()
     assert instructions(world) == [10]
+
+
+def test_the_command_instructs_again_and_says_it_to_programs(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path / 'bountyguard.db'}")
+    world = World(database)
+    world.task("t", 100)
+    paid(world, "s1")
+    key = world.payout("s1")["payout_key"]
+    ask = ["--home", str(tmp_path), "settle", "--again", key, "--format", "json"]
+    refused = CliRunner().invoke(app, ask)
+    assert isinstance(refused.exception, LedgerError), "all of it is under way"
+    world.ledger.finish(f"disburse:{key}:1", "voided", actor="bank")
+    done = CliRunner().invoke(app, ask)
+    assert orjson.loads(done.stdout) == {"settlement_id": f"disburse:{key}:2"}
+    world.whole()
+    database.close()

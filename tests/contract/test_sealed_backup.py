@@ -2,14 +2,11 @@
 
 import shutil
 import sqlite3
-import sys
 from contextlib import AbstractContextManager
 from pathlib import Path
 
 import polars as pl
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from typer.testing import CliRunner
 
 from console_worlds import NOON, demo_home, demo_made

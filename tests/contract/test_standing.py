@@ -1,13 +1,10 @@
 """Where everything stands, summed in SQL, is what the exported tables say, on both databases."""
 
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from ledger_worlds import START, World
 from pipeline.model.decisions import HOLDS
 from pipeline.stores import standing

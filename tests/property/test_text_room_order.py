@@ -12,12 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detectors.checks import world_of
+from detectors.checks import Blind, world_of
 from detectors.checks.conformance import check_order_free, find
 from detectors.checks.memory import MemoryPast, World
 from detectors.text import detector
-from pipeline.model.errors import ContentError
-from pipeline.ports import Document, Example, Picture, Probe
+from pipeline.ports import Example
 
 SENTENCES = (
     "湖边的步道很适合傍晚散步，路灯亮得正好。",
@@ -29,19 +28,6 @@ SENTENCES = (
     "We sat by the window and counted the trams going up the hill.",
 )
 START = datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class NoFiles:
-    """A decoder that can look into nothing: these worlds have no files."""
-
-    def probe(self, data: bytes, claim: str | None = None) -> Probe:
-        raise ContentError("blob.unreadable", "no files here")
-
-    def pictures(self, data: bytes, *, side_max: int, frames_max: int = 8) -> tuple[Picture, ...]:
-        raise ContentError("blob.unreadable", "no files here")
-
-    def document(self, data: bytes, media_type: str) -> Document:
-        raise ContentError("blob.unreadable", "no files here")
 
 
 DISGUISES: dict[str, Callable[[str], str]] = {
@@ -60,7 +46,7 @@ TASKS = (
 
 
 def world_with(rows: list[dict[str, object]]) -> World:
-    return world_of(Example(title="", submissions=tuple(rows), tasks=TASKS), NoFiles())
+    return world_of(Example(title="", submissions=tuple(rows), tasks=TASKS), Blind())
 
 
 @st.composite
@@ -110,7 +96,7 @@ def unrelated() -> tuple[World, pl.DataFrame]:
         }
         for n in range(UNRELATED)
     )
-    world = world_of(Example(title="", submissions=rows), NoFiles())
+    world = world_of(Example(title="", submissions=rows), Blind())
     return world, detector.fingerprint(world.batch())
 
 
@@ -134,7 +120,7 @@ def test_text_room_of_many_equal_texts_names_the_first() -> None:
     """More than a fingerprint may have carriers: equal texts are still found, and found once."""
     text = "".join(SENTENCES[:3])
     rows = tuple({"submission_id": f"s{n:05d}", "text": text} for n in range(5200))
-    world = world_of(Example(title="", submissions=rows), NoFiles())
+    world = world_of(Example(title="", submissions=rows), Blind())
     found = find(detector, world).signals
     assert found.height == len(rows) - 1
     assert set(found["matched_submission_id"]) == {"s00000"}
@@ -144,5 +130,5 @@ def test_text_room_of_many_equal_texts_names_the_first() -> None:
 def test_text_room_reads_long_and_repeated_texts(size: int) -> None:
     texts = ("a" * size, "a" * (size - 9), "啊" * size, "ab, " * (size // 4))
     rows = tuple({"submission_id": f"s{n}", "text": text} for n, text in enumerate(texts))
-    found = find(detector, world_of(Example(title="", submissions=rows), NoFiles())).signals
+    found = find(detector, world_of(Example(title="", submissions=rows), Blind())).signals
     assert set(found["submission_id"]) == {"s1"}
