@@ -15,7 +15,12 @@ from pipeline.index.shapes import I32, I64, U32, U64
 
 INSERTION_MAX = 48
 """Rows that share all the bits looked at, and are still sorted by insertion."""
-FINE_BITS = 8
+FINE_BITS, FINE_BITS_MAX = 8, 13
+"""Bits that part the rows of one bucket: so many that few rows share them, in a table the cache holds."""
+COARSE_BITS_MAX = 9
+"""Bits of the first parting: more streams of writes than this are slower than a wider second one."""
+BUCKET_ROWS = 2048
+"""Rows of a bucket, where the first parting has bits enough."""
 _KEYS = types.Array(types.uint64, 1, "C", readonly=True)
 _DOCS = types.Array(types.uint32, 1, "C", readonly=True)
 _INTS = types.Array(types.int32, 1, "C", readonly=True)
@@ -72,16 +77,20 @@ def _merge_sort(keys: U64, rows: U32, docs: U32, low: int, high: int) -> None:
 @njit(types.void(_OUT, _ROWS, _DOCS, types.int64, types.int64, types.int64, _OUT, _ROWS),
       cache=True, nogil=True)  # fmt: skip
 def _settle(
-    keys: U64, rows: U32, docs: U32, low: int, high: int, shift: int, spare_keys: U64,
+    keys: U64, rows: U32, docs: U32, low: int, high: int, top: int, spare_keys: U64,
     spare_rows: U32,
 ) -> None:  # fmt: skip
-    """Sort one bucket by the next bits of its keys, then what still ties."""
-    places = np.zeros((1 << FINE_BITS) + 1, np.int64)
-    mask = uint64((1 << FINE_BITS) - 1)
+    """Sort one bucket by the bits of its keys below ``top``, then what still ties."""
+    bits = np.int64(FINE_BITS)
+    while ((high - low) >> bits) > FINE_BITS and bits < FINE_BITS_MAX:
+        bits += 1
+    shift = top - bits
+    places = np.zeros((1 << bits) + 1, np.int64)
+    mask = uint64((1 << bits) - 1)
     for i in range(low, high):
         places[np.int64((keys[i] >> uint64(shift)) & mask) + 1] += 1
     widest = places.max()
-    for b in range(1 << FINE_BITS):
+    for b in range(1 << bits):
         places[b + 1] += places[b]
     for i in range(low, high):
         b = np.int64((keys[i] >> uint64(shift)) & mask)
@@ -109,7 +118,7 @@ def order(keys: U64, docs: U32, out: U64, rows: U32, whole: bool) -> None:
         _merge_sort(out, rows, owners, 0, n)
         return
     bits = 1
-    while (n >> bits) > 2048 and bits < 14:
+    while (n >> bits) > BUCKET_ROWS and bits < COARSE_BITS_MAX:
         bits += 1
     shift = 64 - bits
     places = np.zeros((1 << bits) + 1, np.int64)
@@ -127,7 +136,7 @@ def order(keys: U64, docs: U32, out: U64, rows: U32, whole: bool) -> None:
     for b in range(1 << bits):
         if starts[b + 1] > starts[b] + 1:
             _settle(
-                out, rows, owners, starts[b], starts[b + 1], shift - FINE_BITS, spare_keys,
+                out, rows, owners, starts[b], starts[b + 1], shift, spare_keys,
                 spare_rows,
             )  # fmt: skip
 
