@@ -184,6 +184,21 @@ def typos_20(text: str, draw: Draw, others: Sequence[str]) -> str:
     return typos(text, draw, others, share=0.20)
 
 
+def digits(text: str, draw: Draw, others: Sequence[str]) -> str:
+    """Digits for the letters they look like."""
+    return text.translate(str.maketrans("oeiast", "031457"))
+
+
+def entities(text: str, draw: Draw, others: Sequence[str]) -> str:
+    """Half of the characters as numeric entities, which a page shows as they are meant."""
+    return "".join(f"&#{ord(c)};" if draw.random() < 0.5 else c for c in text)
+
+
+def tags(text: str, draw: Draw, others: Sequence[str]) -> str:
+    """Empty tags between characters, which a page does not show."""
+    return "".join(c + ("<b></b>" if draw.random() < 0.2 else "") for c in text)
+
+
 def interleaved(text: str, draw: Draw, others: Sequence[str]) -> str:
     """Clause by clause, one stolen and one of somebody's own."""
     own = iter([p for p in _ENDS.split(others[int(draw.integers(len(others)))]) if p])
@@ -202,6 +217,6 @@ ATTACKS: dict[str, Attack] = {
 """``merge_3`` (three sources) is made by the benchmark, which knows the sources."""
 BEYOND: dict[str, Attack] = {
     "decorated": decorated, "turned": turned, "emoji": emoji, "noise_letters": noise_letters,
-    "typos_20": typos_20, "interleaved": interleaved,
+    "typos_20": typos_20, "interleaved": interleaved, "digits": digits, "entities": entities, "tags": tags,
 }  # fmt: skip
 """Nobody promised these."""

@@ -23,6 +23,7 @@ _ZH_TRADITIONAL: Final = (
     "週末和家人一起來住，房間比照片上還要寬敞，窗外就是湖，早上有很多人在散步。"
     "前台的小夥子很熱心，幫我們把行李送到樓上，還推薦了附近一家做麵的小店。"
 )
+_LEET: Final = str.maketrans("oeiast", "031457")
 _BRIEF: Final = (
     "Write about your stay. Quote our promise word for word: every guest is a neighbour who has "
     "come a long way, and nobody leaves our table hungry."
@@ -61,6 +62,23 @@ def examples() -> Iterable[Example]:
         ),
         expected={"b": near | {"text.hidden_characters"}},
         matched={"b": "a"},
+    )
+    yield Example(
+        title="digits for letters, entities and empty tags do not hide a copy",
+        submissions=(
+            {"submission_id": "a", "submitted_at": _AT[0], "text": _REVIEW},
+            {"submission_id": "b", "submitted_at": _AT[1], "text": _REVIEW.translate(_LEET)},
+            {"submission_id": "c", "submitted_at": _AT[2], "text": _ZH},
+            {
+                "submission_id": "d",
+                "submitted_at": _AT[3],
+                "text": "".join(f"&#{ord(c)};" for c in _ZH),
+            },
+            {"submission_id": "e", "submitted_at": _AT[4], "text": "<b></b>".join(_OTHER)},
+            {"submission_id": "f", "submitted_at": _AT[5], "text": _OTHER},
+        ),
+        expected={"b": near, "d": near, "f": near},
+        matched={"b": "a", "d": "c", "f": "e"},
     )
     yield Example(
         title="a text merged of two sources names both",

@@ -40,7 +40,7 @@ class TextDetector:
 
     spec = DetectorSpec(
         name="text",
-        version="2",
+        version="3",
         consumes=frozenset({"text", "contents", "tasks"}),
         reason_codes=frozenset(
             {

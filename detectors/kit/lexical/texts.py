@@ -6,6 +6,7 @@ from typing import Final
 
 import numpy as np
 
+from detectors.kit.lexical.markup import rendered
 from detectors.kit.lexical.shapes import (
     BANDS,
     BIDI,
@@ -91,6 +92,7 @@ def read(texts: Sequence[str]) -> Texts:
     from detectors.kit.lexical import kernels
 
     table = fold_table()
+    texts, written = _rendered(texts)
     whole = "".join(texts)
     points = np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), np.uint32)
     begins = np.zeros(len(texts) + 1, np.int64)
@@ -109,12 +111,16 @@ def read(texts: Sequence[str]) -> Texts:
             break
         room *= 4
     units, origins = units[:count], origins[:count]
+    kernels.spell(units, starts)
     if shown is not None:
         first = np.repeat(begins[:-1], np.diff(starts))
         origins = (shown[first + origins] - first).astype(np.int32)
         moved = (shown != np.arange(len(shown))).astype(np.int32)
         sums = np.concatenate([np.zeros(1, np.int32), np.cumsum(moved, dtype=np.int32)])
         classes[:, BIDI] += np.diff(sums[begins])
+    for index, places in written.items():
+        mine = slice(starts[index], starts[index + 1])
+        origins[mine] = places[origins[mine]]
     hashes, lengths = np.empty(count, np.uint64), np.empty(count, np.uint8)
     digests, weights = np.empty(len(texts), np.uint64), np.empty(len(texts), np.int64)
     kernels.shingle(units, starts, table.traits, hashes, lengths, digests, weights)
@@ -122,6 +128,15 @@ def read(texts: Sequence[str]) -> Texts:
         units=units, origins=origins, starts=starts, hashes=hashes, lengths=lengths,
         digests=digests, weights=weights, classes=classes,
     )  # fmt: skip
+
+
+def _rendered(texts: Sequence[str]) -> tuple[Sequence[str], dict[int, I64]]:
+    """Put what a page shows in the place of markup; say where the characters of such texts came from."""
+    told = {n: made for n, text in enumerate(texts) if (made := rendered(text)) is not None}
+    if not told:
+        return texts, {}
+    shown = [told[n][0] if n in told else text for n, text in enumerate(texts)]
+    return shown, {n: places for n, (_, places) in told.items()}
 
 
 def _as_shown(points: U32, begins: I64) -> I64:
