@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from detectors.kit.lexical import align, containment, minhash, read, winnow
+from detectors.kit.lexical.markup import MARKS_MAX, rendered
 from detectors.kit.lexical.table import fold_table
 
 ANY = st.text(st.characters(), max_size=60)
@@ -92,6 +93,12 @@ def test_text_markup_shows_where_its_characters_stand() -> None:
     begin, end = texts.sources(1, 2, 6)
     assert text[begin:end] == "&#20320;&#22909;<i></i>世界"
     assert texts.sources(2, 0, 1) == (0, 1)
+
+
+def test_text_of_more_markup_than_a_page_has_is_left_as_it_is() -> None:
+    assert rendered("<b>" * MARKS_MAX) == ("", pytest.approx([]))
+    assert rendered("<b>" * (MARKS_MAX + 1)) is None
+    assert read(["&#20320;" * (MARKS_MAX + 1)]).folded(0).startswith("20320")
 
 
 def test_text_table_tells_its_versions() -> None:

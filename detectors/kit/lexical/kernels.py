@@ -107,21 +107,18 @@ def spell(units: U32, starts: I64) -> None:
     """
     for i in range(len(starts) - 1):
         first, last = starts[i], starts[i + 1]
-        k = first
-        while k < last:
-            if not 48 <= units[k] <= 57:
-                k += 1
+        done = first
+        for k in range(first, last):
+            if np.uint32(units[k] - np.uint32(48)) > 9 or k < done:
                 continue
-            end = k + 1
-            while end < last and 48 <= units[end] <= 57:
-                end += 1
-            touches = (k > first and 97 <= units[k - 1] <= 122) or (
-                end < last and 97 <= units[end] <= 122
-            )
-            if touches and end - k <= DIGITS_MAX:
-                for at in range(k, end):
+            done = k + 1
+            while done < last and 48 <= units[done] <= 57:
+                done += 1
+            touches = k > first and 97 <= units[k - 1] <= 122
+            touches |= done < last and 97 <= units[done] <= 122
+            if touches and done - k <= DIGITS_MAX:
+                for at in range(k, done):
                     units[at] = SEEN_AS[units[at] - np.uint32(48)]
-            k = end
 
 
 @njit("void(u8[::1], u1[::1], u8[::1], u8[::1], u1[::1])", cache=True)

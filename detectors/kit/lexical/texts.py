@@ -92,8 +92,11 @@ def read(texts: Sequence[str]) -> Texts:
     from detectors.kit.lexical import kernels
 
     table = fold_table()
-    texts, written = _rendered(texts)
     whole = "".join(texts)
+    written: dict[int, I64] = {}
+    if "&" in whole or "<" in whole:
+        texts, written = _rendered(texts)
+        whole = "".join(texts)
     points = np.frombuffer(whole.encode("utf-32-le", "surrogatepass"), np.uint32)
     begins = np.zeros(len(texts) + 1, np.int64)
     np.cumsum([len(t) for t in texts], out=begins[1:])
@@ -133,8 +136,6 @@ def read(texts: Sequence[str]) -> Texts:
 def _rendered(texts: Sequence[str]) -> tuple[Sequence[str], dict[int, I64]]:
     """Put what a page shows in the place of markup; say where the characters of such texts came from."""
     told = {n: made for n, text in enumerate(texts) if (made := rendered(text)) is not None}
-    if not told:
-        return texts, {}
     shown = [told[n][0] if n in told else text for n, text in enumerate(texts)]
     return shown, {n: places for n, (_, places) in told.items()}
 
