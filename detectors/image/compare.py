@@ -23,7 +23,8 @@ BLOCK: Final = loops.BLOCK
 TEXTURE_MIN: Final = 7.0
 """Grey levels of standard deviation from which a block has texture."""
 MATCH_MIN: Final = 0.65
-CLOSE_MIN: Final = 0.85
+CLOSE_MIN: Final = 0.9
+"""Correlation from which two blocks are the same pixels, coded anew."""
 SHADE_MAX: Final = 40.0
 
 
@@ -32,12 +33,13 @@ class Comparison:
     """What matched, on the accused picture's own grid of blocks (rows, columns).
 
     ``known`` blocks lie wholly inside the source; of these ``textured`` have structure in either
-    picture and ``matched`` agree. ``likeness`` is the correlation where textured. In a mirrored
-    comparison the grid is that of the mirrored accused.
+    picture, ``shared`` in both, and ``matched`` agree. ``likeness`` is the correlation where textured.
+    In a mirrored comparison the grid is that of the mirrored accused.
     """
 
     known: Blocks
     textured: Blocks
+    shared: Blocks
     matched: Blocks
     likeness: F32
     hull: Blocks
@@ -70,7 +72,7 @@ def compare(accused: Grey, source: Grey, alignment: Alignment) -> Comparison:
     if not height or not width:
         none = np.zeros((rows, columns), np.bool_)
         return Comparison(
-            known=none, textured=none, matched=none, hull=none, source_share=0.0,
+            known=none, textured=none, shared=none, matched=none, hull=none, source_share=0.0,
             likeness=np.zeros((rows, columns), np.float32),
         )  # fmt: skip
     scale = alignment.scale
@@ -92,12 +94,13 @@ def compare(accused: Grey, source: Grey, alignment: Alignment) -> Comparison:
         spread_a, mean_s, spread_s,
     )  # fmt: skip
     textured = np.maximum(spread_a, spread_s) >= TEXTURE_MIN
+    shared = np.minimum(spread_a, spread_s) >= TEXTURE_MIN
     offset = np.median((mean_a - mean_s)[known]) if known.any() else 0.0
     even = np.abs(mean_a - mean_s - offset) < SHADE_MAX
     matched = np.where(textured, best >= MATCH_MIN, even) & known
     source_area = abs(np.linalg.det(alignment.transform[:2, :2])) * source.size
     return Comparison(
-        known=known, textured=textured, matched=matched, likeness=best,
+        known=known, textured=textured, shared=shared & known, matched=matched, likeness=best,
         hull=_hull(alignment.points, rows, columns),
         source_share=float(min(1.0, covered.mean() / 255 * ours.size / max(source_area, 1.0))),
     )  # fmt: skip

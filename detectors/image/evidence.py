@@ -6,11 +6,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from detectors.image.compare import BLOCK, textured
-from detectors.image.geometry import F64, apply
+from detectors.image.geometry import F64, Alignment, apply
 from detectors.image.hashes import Grey
 from detectors.image.known import Known
 from detectors.image.nominate import Key
-from detectors.image.prints import Part, narrow_share
+from detectors.image.pages import narrow_share
+from detectors.image.prints import Part
 from detectors.image.proof import Proof
 from detectors.image.verdict import Verdict
 from detectors.kit.order import Submitter
@@ -122,6 +123,15 @@ def region_of(found: Proof, shape: tuple[int, ...], origin: Edges) -> Edges | No
     if found.alignment.mirrored:
         left, right = shape[1] - right, shape[1] - left
     return _shares((left, top, right, bottom), shape, origin)
+
+
+def agreeing_region(found: Alignment, accused: Part) -> Edges:
+    """Return left, top, right, bottom of the features that agree in the accused frame, as shares."""
+    wide, high = accused.features.width, accused.features.height
+    (left, top), (right, bottom) = found.points.min(axis=0), found.points.max(axis=0)
+    if found.mirrored:
+        left, right = wide - right, wide - left
+    return _shares((left, top, right, bottom), (high, wide), accused.origin)
 
 
 def _source_region(

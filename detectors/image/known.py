@@ -18,7 +18,9 @@ class Known:
     def __init__(self, past: Past) -> None:
         self._past = past
         self._prints: dict[Key, Print] = {}
-        self._canvases: dict[Key, tuple[Grey, ...]] = {}
+        self._of: dict[str, list[Key]] = {}
+        self._packed: dict[Key, bytes] = {}
+        self._canvases: dict[tuple[Key, int], Grey] = {}
         self._asked: set[str] = set()
         self._pictured: set[str] = set()
 
@@ -29,9 +31,10 @@ class Known:
             for row in self._past.fingerprints(prints.LOCAL, fresh).iter_rows(named=True):
                 key = (row["submission_id"], row["content_index"])
                 self._prints[key] = prints.unpack(row["value"])
+                self._of.setdefault(key[0], []).append(key)
             self._asked |= set(fresh)
-        wanted = set(submission_ids)
-        return {key: self._prints[key] for key in sorted(self._prints) if key[0] in wanted}
+        wanted = sorted(set(submission_ids))
+        return {key: self._prints[key] for sid in wanted for key in sorted(self._of.get(sid, ()))}
 
     def load(self, keys: Collection[Key]) -> None:
         """Read prints and small pictures of those files in two queries."""
@@ -41,7 +44,7 @@ class Known:
         if fresh:
             for row in self._past.fingerprints(prints.CANVAS, fresh).iter_rows(named=True):
                 key = (row["submission_id"], row["content_index"])
-                self._canvases[key] = prints.unpack_canvases(row["value"])
+                self._packed[key] = row["value"]
             self._pictured |= set(fresh)
 
     def print_of(self, key: Key) -> Print | None:
@@ -52,9 +55,11 @@ class Known:
 
     def piece(self, key: Key, part: int) -> Piece:
         """Return one part with its small picture."""
-        if key not in self._canvases:
+        if key not in self._packed:
             self.load([key])
-        return Piece(part=self._prints[key].parts[part], canvas=self._canvases[key][part])
+        if (key, part) not in self._canvases:
+            self._canvases[key, part] = prints.unpack_canvas(self._packed[key], part)
+        return Piece(part=self._prints[key].parts[part], canvas=self._canvases[key, part])
 
 
 def references(batch: Batch) -> Mapping[str, tuple[Piece, ...]]:

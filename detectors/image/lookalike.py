@@ -23,6 +23,8 @@ YARDSTICK_QUANTILE: Final = 0.7
 VARY_MARGIN: Final = 0.1
 AGREE_MARGIN: Final = 0.2
 LEAD_MIN: Final = 0.06
+PEER_COPY_MIN: Final = 0.9
+"""Share of the varying blocks from which a peer is a copy of the same picture itself, and no null."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +33,7 @@ class Variable:
 
     ``peers`` is how many other submitters' pictures taught what varies, of ``asked`` that were
     looked at; where none of several did, the task has no template. ``lead`` is by how much more of the
-    varying blocks the source agrees than the best of the peers does.
+    varying blocks the source agrees than the best of the peers does that is no copy itself.
     """
 
     peers: int
@@ -92,8 +94,8 @@ def _lead(ours: F32, told: F32, usual: F32, varies: Blocks) -> float:
     bar = np.maximum(MATCH_MIN, usual + LEAD_MIN)
     blocks = max(int(varies.sum()), 1)
     mine = float((ours >= bar)[varies].sum() / blocks)
-    best = float(((told >= bar)[:, varies].sum(axis=1) / blocks).max(initial=0.0))
-    return mine - best
+    theirs = (told >= bar)[:, varies].sum(axis=1) / blocks
+    return mine - float(theirs[theirs < PEER_COPY_MIN].max(initial=0.0))
 
 
 def _alike(laid: Comparison) -> F32:
@@ -104,5 +106,5 @@ def _alike(laid: Comparison) -> F32:
 def _flipped(laid: Comparison) -> Comparison:
     return replace(
         laid, known=laid.known[:, ::-1], matched=laid.matched[:, ::-1],
-        textured=laid.textured[:, ::-1], likeness=laid.likeness[:, ::-1],
+        textured=laid.textured[:, ::-1], shared=laid.shared[:, ::-1], likeness=laid.likeness[:, ::-1],
     )  # fmt: skip

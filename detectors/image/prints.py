@@ -16,6 +16,7 @@ import numpy as np
 from detectors.image import views
 from detectors.image.features import I64, SIDE, Features, features_of, resized
 from detectors.image.hashes import Grey
+from detectors.image.pages import is_page
 from detectors.image.panels import panels_of
 from detectors.image.vocabulary import Vocabulary, Words
 
@@ -29,8 +30,9 @@ WORDS_MAX: Final = 160
 """Words kept of a part, of its strongest features: 16 bytes each in the index."""
 PANEL_SIDE: Final = 256
 CANVAS_QUALITY: Final = 72
-_PAGE_BINS: Final = 64
-PAGE_SHARE: Final = 0.27
+ANGLE_AT: Final = 13
+SIZE_AT: Final = 8
+"""From which bit the angle and the size of a feature lie in its geometry."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +42,8 @@ class Part:
     ``origin`` is the panel's box as shares of its frame (0, 0, 1, 1 for a whole frame), boxes are in
     pixels of the small picture.
 
-    ``page`` says that a narrow range of greys fills much of it, as in screenshots, receipts and
-    forms, where honest pictures share most of their pixels.
+    ``page`` says that it is a screenshot, receipt or form, where honest pictures share most of their
+    pixels (``detectors.image.pages``).
     """
 
     features: Features
@@ -118,17 +120,6 @@ def _part(grey: Grey, side: int) -> tuple[Part, Grey]:
     return part, canvas
 
 
-def is_page(canvas: Grey) -> bool:
-    """Say whether twelve neighbouring grey levels fill more than PAGE_SHARE of the picture."""
-    return narrow_share(canvas) >= PAGE_SHARE
-
-
-def narrow_share(pixels: Grey) -> float:
-    """Return the largest share of the pixels that twelve neighbouring grey levels hold."""
-    share = np.bincount(pixels.ravel() // 4, minlength=_PAGE_BINS) / pixels.size
-    return float(np.convolve(share, [1, 1, 1], "same").max())
-
-
 def pack(made: Print) -> bytes:
     """Write everything of a print but its pictures."""
     out = [struct.pack("<B", len(made.parts))]
@@ -180,15 +171,14 @@ def pack_canvases(small: Iterable[Grey]) -> bytes:
     return b"".join(out)
 
 
-def unpack_canvases(data: bytes) -> tuple[Grey, ...]:
-    """Read what ``pack_canvases`` wrote: our own bytes, not a stranger's."""
-    at, found = 0, []
-    while at < len(data):
-        (size,) = struct.unpack_from("<I", data, at)
-        coded = np.frombuffer(data, np.uint8, size, at + 4)
-        found.append(np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8))
-        at += 4 + size
-    return tuple(found)
+def unpack_canvas(data: bytes, part: int) -> Grey:
+    """Read one part of what ``pack_canvases`` wrote: our own bytes, not a stranger's."""
+    at = 0
+    for _ in range(part):
+        at += 4 + struct.unpack_from("<I", data, at)[0]
+    (size,) = struct.unpack_from("<I", data, at)
+    coded = np.frombuffer(data, np.uint8, size, at + 4)
+    return np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
 def words_of(made: Print, vocabulary: Vocabulary) -> tuple[Words, I64]:
@@ -208,5 +198,6 @@ def geometry(features: Features, part: int) -> I64:
     """Pack the geometry of features into 22 bits."""
     angle = np.round(features.angles * (64 / (2 * np.pi))).astype(np.int64) % 64
     size = np.round(2 * np.log2(features.sizes.clip(1, 2**15))).astype(np.int64).clip(0, 31)
-    packed: I64 = (np.int64(part) << 19) | (angle << 13) | (size << 8) | np.arange(len(features))
+    packed: I64 = (np.int64(part) << 19) | (angle << ANGLE_AT) | (size << SIZE_AT)
+    packed |= np.arange(len(features))
     return packed

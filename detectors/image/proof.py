@@ -3,13 +3,14 @@
 Nothing here decides; ``verdict`` does.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
 from detectors.image import geometry
-from detectors.image.compare import Blocks, Comparison, compare
+from detectors.image.compare import CLOSE_MIN, Blocks, Comparison, compare
 from detectors.image.geometry import F64, Alignment
 from detectors.image.hashes import Grey
 from detectors.image.nominate import Nominee
@@ -58,6 +59,18 @@ class Proof:
         return self.comparison.count(~self.given)
 
     @property
+    def count_shared(self) -> int:
+        """How many such blocks have texture in both pictures."""
+        return int((self.comparison.shared & ~self.given).sum())
+
+    @property
+    def agreement_shared(self) -> float:
+        """The share of these that are the same pixels, coded anew."""
+        shared = self.comparison.shared & ~self.given
+        close = (self.comparison.likeness >= CLOSE_MIN) & shared
+        return float(close.sum() / max(int(shared.sum()), 1))
+
+    @property
     def agreement_hull(self) -> float:
         """The same, inside the hull of the features that agree."""
         return self.comparison.agreement(self.comparison.hull & ~self.given)
@@ -68,27 +81,33 @@ class Proof:
         return self.comparison.count(self.comparison.hull & ~self.given)
 
 
-def prove(
-    nominee: Nominee,
-    accused: Piece,
-    source: Piece,
-    prints: tuple[Print, Print],
-    source_part: int = 0,
-) -> Proof | None:
+def align(
+    nominee: Nominee, accused: Part, source: Part, prints: tuple[Print, Print]
+) -> Alignment | None:
     """Align by features in the nominee's mode, else by the orientation of the hashes that met."""
-    features = accused.part.features
+    features = accused.features
     mirrored, inverted = nominee.mode == "mirrored", nominee.mode == "inverted"
     if mirrored:
         features = features.mirrored()
     elif inverted:
         features = features.inverted()
-    found = geometry.align(features, source.part.features)
+    found = geometry.align(features, source.features)
     if found is not None:
-        found = replace(found, mirrored=mirrored, inverted=inverted)
-    if found is None and nominee.orientation >= 0:
-        found = _by_orientation(nominee, accused, prints, mirrored=mirrored, inverted=inverted)
-    if found is None:
-        return None
+        return replace(found, mirrored=mirrored, inverted=inverted)
+    if nominee.orientation >= 0:
+        return _by_orientation(nominee, accused, prints, mirrored=mirrored, inverted=inverted)
+    return None
+
+
+def lay(
+    nominee: Nominee,
+    found: Alignment,
+    accused: Piece,
+    source: Piece,
+    prints: tuple[Print, Print],
+    source_part: int = 0,
+) -> Proof | None:
+    """Lay the source over the accused; None where hashes alone met and too little can be compared."""
     laid = compare(accused.canvas, source.canvas, found)
     if found.inliers == 0 and laid.count() < HASHED_TEXTURE_MIN:
         return None
@@ -101,9 +120,17 @@ def prove(
     )  # fmt: skip
 
 
+def prove(
+    nominee: Nominee, accused: Piece, source: Piece, prints: tuple[Print, Print]
+) -> Proof | None:
+    """Align and lay over."""
+    found = align(nominee, accused.part, source.part, prints)
+    return None if found is None else lay(nominee, found, accused, source, prints)
+
+
 def _by_orientation(
     nominee: Nominee,
-    accused: Piece,
+    accused: Part,
     prints: tuple[Print, Print],
     *,
     mirrored: bool,
@@ -121,7 +148,7 @@ def _by_orientation(
     out_of_unit = np.array([[right - left, 0, left], [0, bottom - top, top], [0, 0, 1.0]])
     transform = out_of_unit @ unit @ into_unit
     if mirrored:
-        flip = np.array([[-1.0, 0, accused.part.features.width], [0, 1, 0], [0, 0, 1]])
+        flip = np.array([[-1.0, 0, accused.features.width], [0, 1, 0], [0, 0, 1]])
         transform = flip @ transform
     none = np.empty((0, 2), np.float32)
     return Alignment(
@@ -147,7 +174,7 @@ _TO_ACCUSED: Final = (
 """Where a point of the source, both sides one long, lies in the accused, by orientation number."""
 
 
-def without_given(proof: Proof, accused: Piece, handed_out: list[Piece]) -> Proof:
+def without_given(proof: Proof, accused: Piece, handed_out: Sequence[Piece]) -> Proof:
     """Mark the blocks of the accused picture that a reference picture explains."""
     given = proof.given.copy()
     features = accused.part.features

@@ -1,21 +1,21 @@
 """The image detector: fingerprints, nominations, proofs and the findings that hold."""
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Final
 
 import polars as pl
 
-from detectors.image import lookalike, nominate, prints, proof, verdict, views
-from detectors.image.compare import Comparison
-from detectors.image.evidence import Edges, evidence, own_content, region_of
+from detectors.image import nominate, prints, views
+from detectors.image.attribution import Inquiry
+from detectors.image.evidence import evidence
 from detectors.image.examples import examples
 from detectors.image.hashes import Grey
 from detectors.image.known import Known, references
 from detectors.image.nominate import Key, Nominee
+from detectors.image.peers import PEERS_MAX, Peers
 from detectors.image.prints import Print
-from detectors.image.proof import Proof
+from detectors.image.proof import Piece
 from detectors.image.verdict import Verdict
 from detectors.image.vocabulary import ASSET, Vocabulary, shipped
 from detectors.kit.findings import FindingsBuilder, FingerprintBuilder
@@ -30,16 +30,10 @@ NOMINEES_MAX: Final = 64
 OWN_VOTES_MIN: Final = 20
 EARLIEST_MAX: Final = 4
 """Beside these, so many of the earliest that have at least half of the best one's votes."""
+AT_ONCE: Final = 64
+"""Accused pictures whose sources are read, and kept, at a time."""
 RECENT_MAX: Final = 64
 """Pictures just read that are kept, should the same bytes come again."""
-WHOLE: Final[Edges] = (0.0, 0.0, 1.0, 1.0)
-REGIONS_MAX: Final = 4
-"""Regions of one picture, each of another source, that are told."""
-ALL_SHARE: Final = 0.9
-"""Share of the accused picture from which a source leaves nothing for another."""
-APART_MAX: Final = 0.2
-PEERS_MAX: Final = 16
-"""Submissions of a task, the earliest, that teach what varies among its honest pictures."""
 
 
 class ImageDetector:
@@ -104,29 +98,27 @@ class ImageDetector:
     def detect(self, batch: Batch, past: Past) -> Findings:
         """Report, for each picture, the earliest submission that it was proved to be made from."""
         built = FindingsBuilder(self.spec)
-        known = Known(past)
-        mine = known.prints(batch.ids)
+        mine = Known(past).prints(batch.ids)
         nominated = self._nominated(mine, past, earlier=True, most=NOMINEES_MAX)
         named = {n.source[0] for nominees in nominated.values() for n in nominees}
         order = Order.of(past, [*sorted(named), *batch.ids])
         given = references(batch)
-        peers = _Peers(known, past, order)
-        for key in sorted(mine):
-            nominees = _accusable(key[0], nominated[key], order)
-            if not nominees:
-                continue
-            handed_out = given.get(key[0], ())
-            found = _verdicts(key, _best(nominees, order), known, list(handed_out), peers, order)
-            for chosen in _by_region(found, key, known, order):
+        best = {
+            key: nominees for key in sorted(mine)
+            if (nominees := _best(_accusable(key[0], nominated[key], order), order))
+        }  # fmt: skip
+        keys = list(best)
+        for start in range(0, len(keys), AT_ONCE):
+            some = {key: best[key] for key in keys[start : start + AT_ONCE]}
+            known = Known(past)
+            for key, chosen in _judged(some, known, Peers(known, past, order), given, order):
                 source = order[chosen.proof.nominee.source[0]]
                 built.signal(
-                    key[0],
-                    chosen.reason_code,
-                    strength=chosen.strength,
+                    key[0], chosen.reason_code, strength=chosen.strength,
                     matched_submission_id=source.submission_id,
                     matched_worker_id=source.worker_id,
                     evidence=evidence(key, chosen, source, known),
-                )
+                )  # fmt: skip
         for row in past.fingerprints(prints.UNREAD, batch.ids).iter_rows(named=True):
             code, _, why = row["value"].decode().partition(": ")
             built.abstain(row["submission_id"], code, why)
@@ -177,6 +169,36 @@ def _pictured(contents: pl.DataFrame) -> pl.DataFrame:
     return contents.filter(pl.col("media_type").is_in(wanted))
 
 
+def _judged(
+    nominated: Mapping[Key, list[Nominee]],
+    known: Known,
+    peers: Peers,
+    given: Mapping[str, tuple[Piece, ...]],
+    order: Order,
+) -> Iterator[tuple[Key, Verdict]]:
+    """Align all, then read the small pictures of those pairs that may be proved, and judge them."""
+    known.prints(sorted({sid for key, of in nominated.items() for sid, _ in (key, *_keys(of))}))
+    inquiries = []
+    wanted: set[Key] = set()
+    for key, nominees in nominated.items():
+        mine = known.print_of(key)
+        assert mine is not None
+        inquiry = Inquiry(
+            key=key, mine=mine, known=known, handed_out=given.get(key[0], ()), peers=peers,
+            order=order,
+        )  # fmt: skip
+        wanted |= inquiry.align(nominees)
+        inquiries.append(inquiry)
+    known.load(wanted)
+    for inquiry in inquiries:
+        for chosen in inquiry.verdicts():
+            yield inquiry.key, chosen
+
+
+def _keys(nominees: Iterable[Nominee]) -> list[Key]:
+    return [nominee.source for nominee in nominees]
+
+
 def _accusable(accused: str, nominees: list[Nominee], order: Order) -> list[Nominee]:
     """Keep sources that the accused may have copied: earlier, and earlier than its own version.
 
@@ -211,188 +233,6 @@ def _best(nominees: list[Nominee], order: Order) -> list[Nominee]:
     earliest = sorted(good, key=lambda source: (order[source[0]].rank, source))[:EARLIEST_MAX]
     sources = {*ranked[:SOURCES_MAX], *earliest}
     return [n for n in nominees if n.source in sources]
-
-
-def _verdicts(
-    key: Key,
-    nominees: list[Nominee],
-    known: Known,
-    handed_out: list[proof.Piece],
-    peers: "_Peers",
-    order: Order,
-) -> list[Verdict]:
-    """Prove the nominees of each source, the earliest source first, and keep the best of each.
-
-    Once a source surely explains the whole picture, no later one can be named: the rest is not asked.
-    """
-    found: list[Verdict] = []
-    known.load({n.source for n in nominees})
-    by_source: dict[Key, list[Nominee]] = {}
-    for nominee in nominees:
-        by_source.setdefault(nominee.source, []).append(nominee)
-    for source in sorted(by_source, key=lambda s: (order[s[0]].rank, s)):
-        judged = _verdict(key, by_source[source], known, handed_out, peers)
-        if judged is not None:
-            found.append(judged)
-            if _explains_all(judged, key, known):
-                break
-    return found
-
-
-def _explains_all(judged: Verdict, key: Key, known: Known) -> bool:
-    left, top, right, bottom = _place(judged, key, known)
-    mine = known.print_of(key)
-    still = mine is not None and all(part.frame == 0 for part in mine.parts)
-    sure = judged.strength >= verdict.SURE_STRENGTH
-    return still and sure and (right - left) * (bottom - top) >= ALL_SHARE
-
-
-def _verdict(
-    key: Key,
-    nominees: list[Nominee],
-    known: Known,
-    handed_out: list[proof.Piece],
-    peers: "_Peers",
-) -> Verdict | None:
-    """Prove each way to one source and judge it; the best is kept."""
-    best: Verdict | None = None
-    aligned: set[tuple[str, int, int]] = set()
-    mine, theirs = known.print_of(key), known.print_of(nominees[0].source)
-    if theirs is None or mine is None:
-        return None
-    for nominee in nominees:
-        part = theirs.slot(nominee.slots[1])[0] if nominee.source_part < 0 else nominee.source_part
-        if part >= len(theirs.parts) or nominee.accused_part >= len(mine.parts):
-            continue
-        pair = (nominee.mode, nominee.accused_part, part)
-        if pair in aligned:
-            continue  # nominated by hash and by words: the features say the same twice
-        ours = known.piece(key, nominee.accused_part)
-        source = known.piece(nominee.source, part)
-        proved = proof.prove(nominee, ours, source, (mine, theirs), part)
-        if proved is None:
-            continue
-        if proved.alignment.inliers:
-            aligned.add(pair)
-        if handed_out:
-            proved = proof.without_given(proved, ours, handed_out)
-        if proved.accused_page:
-            proved = _with_own(proved, key, mine, known)
-        taught = None
-        if proved.page and proved.agreement >= verdict.PEERS_WORTH_ASKING:
-            taught = lookalike.variable(proved, *peers.of(key, nominee))
-        judged = verdict.judge(proved, taught)
-        if judged is not None and (best is None or judged.rank > best.rank):
-            best = judged
-    return best
-
-
-def _with_own(proved: Proof, key: Key, mine: Print, known: Known) -> Proof:
-    """Tell how much the accused page shows beside what it shares with the source."""
-    part = proved.nominee.accused_part
-    frame = known.piece(key, mine.frame_part(part)).canvas
-    ours = known.piece(key, part)
-    region = region_of(proved, ours.canvas.shape, ours.part.origin)
-    panels = [p.origin for p in mine.parts if p.frame == ours.part.frame and p.origin != WHOLE]
-    count, share = own_content(frame, region or WHOLE, panels)
-    return replace(proved, own_count=count, own_share=share)
-
-
-def _chosen(found: list[Verdict], order: Order) -> Verdict | None:
-    """Of the strongest grade, name the earliest source: the first submitter is protected."""
-    if not found:
-        return None
-    grade = max(v.rank[0] for v in found)
-    alike = [v for v in found if v.rank[0] == grade]
-    if grade < 2:
-        best = max(v.rank[1] for v in alike)
-        alike = [v for v in alike if v.rank[1] >= best - 0.1]
-    return min(alike, key=lambda v: _seniority(v, order))
-
-
-def _by_region(found: list[Verdict], key: Key, known: Known, order: Order) -> list[Verdict]:
-    """Choose one source; of a collage, one for each region that is surely somebody's."""
-    first = _chosen(found, order)
-    if first is None:
-        return []
-    chosen = [first]
-    taken = [_place(first, key, known)]
-    if first.strength >= verdict.SURE_STRENGTH:
-        for other in sorted(found, key=lambda v: _seniority(v, order)):
-            place = _place(other, key, known)
-            apart = all(_overlap(place, before) < APART_MAX for before in taken)
-            if other.strength >= verdict.SURE_STRENGTH and apart and len(chosen) < REGIONS_MAX:
-                chosen.append(other)
-                taken.append(place)
-    return chosen
-
-
-def _seniority(judged: Verdict, order: Order) -> tuple[object, Key]:
-    source = judged.proof.nominee.source
-    return (order[source[0]].rank, source)
-
-
-def _place(judged: Verdict, key: Key, known: Known) -> Edges:
-    """Return frame, left, top, right and bottom of what matched in the accused."""
-    piece = known.piece(key, judged.proof.nominee.accused_part)
-    region = region_of(judged.proof, piece.canvas.shape, piece.part.origin)
-    left, top, right, bottom = region or WHOLE
-    # Frames lie side by side, so that regions of two frames never meet.
-    return (left + 2 * piece.part.frame, top, right + 2 * piece.part.frame, bottom)
-
-
-def _overlap(one: Edges, other: Edges) -> float:
-    """Return the share of the smaller region that lies in the other."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    least = min((e[2] - e[0]) * (e[3] - e[1]) for e in (one, other))
-    return max(0.0, wide) * max(0.0, high) / max(least, 1e-9)
-
-
-class _Peers:
-    """Other submitters' pictures of the same tasks, laid over the accused, each pair once."""
-
-    def __init__(self, known: Known, past: Past, order: Order) -> None:
-        self._known, self._past, self._order = known, past, order
-        self._of_task: dict[str, list[tuple[str, str]]] = {}
-        self._laid: dict[tuple[Key, int, Key, int], object] = {}
-
-    def of(self, key: Key, nominee: Nominee) -> tuple[list[Comparison], int]:
-        """Lay peers of the accused's task and of the source's over it; and count who was asked."""
-        accused, source = self._order[key[0]], self._order[nominee.source[0]]
-        ours = {accused.worker_id, source.worker_id}
-        ids = sorted(
-            {
-                sid
-                for task in (accused.task_id, source.task_id)
-                for sid, worker in self._members(task)
-                if worker not in ours and sid not in (key[0], nominee.source[0])
-            }
-        )
-        found = []
-        made = self._known.prints(ids)
-        self._known.load(set(made))
-        for peer, print_ in made.items():
-            for part in range(len(print_.parts)):
-                laid = self._lay(key, nominee.accused_part, peer, part)
-                if laid is not None:
-                    found.append(laid)
-                    break
-        return found, len({peer[0] for peer in made})
-
-    def _members(self, task: str) -> list[tuple[str, str]]:
-        if task not in self._of_task:
-            members = self._past.of_task([task], limit=PEERS_MAX)
-            self._of_task[task] = list(members.select("submission_id", "worker_id").iter_rows())
-        return self._of_task[task]
-
-    def _lay(self, key: Key, part: int, peer: Key, peer_part: int) -> Comparison | None:
-        name = (key, part, peer, peer_part)
-        if name not in self._laid:
-            ours, theirs = self._known.piece(key, part), self._known.piece(peer, peer_part)
-            self._laid[name] = lookalike.lay_peer(ours, theirs)
-        laid = self._laid[name]
-        return laid if isinstance(laid, Comparison) else None
 
 
 def _teaching(batch: Batch, past: Past, pictured: set[str]) -> set[str]:

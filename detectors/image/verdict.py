@@ -32,11 +32,19 @@ PAGE_LOOK_AGREEMENT: Final = 0.85
 PAGE_SURE_AGREEMENT: Final = 0.97
 PAGE_SURE_COUNT: Final = 60
 PAGE_LOOK_COUNT: Final = 20
+LAID_OVER_INLIERS: Final = 20
+LAID_OVER_COUNT: Final = 40
+LAID_OVER_SHARE: Final = 0.5
+"""Share of the blocks with texture in either picture that have some in both."""
+LAID_OVER_AGREEMENT: Final = 0.78
+LAID_OVER_STRENGTH: Final = 0.3
 VARIABLE_SURE: Final = 0.85
 VARIABLE_LOOK: Final = 0.6
 LEAD_AGREEMENT: Final = 0.985
 LEAD_SURE: Final = 0.3
 LEAD_LOOK: Final = 0.2
+LEAD_CLEAR: Final = 0.15
+"""Where enough peers are known: by how much the source must lead them, however much of it agrees."""
 LEAD_PEERS: Final = 6
 LEAD_BLOCKS: Final = 30
 """A page that agrees all over, and in what varies stands clear of every peer: honest pages of drawn apps
@@ -147,21 +155,42 @@ def _spread(proof: Proof) -> float:
 
 def _page_strength(proof: Proof, variable: Variable | None) -> float:
     if variable is not None and variable.known:
-        if variable.agreement >= VARIABLE_SURE and variable.blocks >= VARIABLE_FIRM:
-            return 0.5 + 0.5 * _part(variable.agreement, VARIABLE_SURE, 1.0)
-        led = variable.peers >= LEAD_PEERS and variable.blocks >= LEAD_BLOCKS
-        if led and proof.agreement >= LEAD_AGREEMENT and variable.lead >= LEAD_SURE:
-            return 0.5 + 0.3 * _part(variable.lead, LEAD_SURE, 0.7)
-        if led and variable.lead >= LEAD_LOOK and variable.agreement < VARIABLE_LOOK:
-            return 0.25 + 0.2 * _part(variable.lead, LEAD_LOOK, LEAD_SURE)
-        if variable.agreement >= VARIABLE_LOOK:
-            return 0.25 + 0.2 * _part(variable.agreement, VARIABLE_LOOK, VARIABLE_SURE)
-        return 0.0
+        return _varying_strength(proof, variable)
     unlike = variable is not None and variable.peers == 0 and variable.asked >= PEERS_MIN
     if unlike and proof.agreement >= PAGE_SURE_AGREEMENT and proof.count >= PAGE_SURE_COUNT:
         return 0.5 + 0.3 * _part(proof.agreement, PAGE_SURE_AGREEMENT, 1.0)
     if proof.agreement >= PAGE_LOOK_AGREEMENT and proof.count >= PAGE_LOOK_COUNT:
         return 0.35 + 0.14 * _part(proof.agreement, PAGE_LOOK_AGREEMENT, 1.0)
+    return LAID_OVER_STRENGTH if _laid_over(proof) else 0.0
+
+
+def _laid_over(proof: Proof) -> bool:
+    """Say whether a page may be the source with something laid over it, or washed out in places.
+
+    A sticker or a caption hides what it covers, and what it leaves is the same to the pixel. Honest pages
+    of one shop or app differ where both show something.
+    """
+    return (
+        proof.alignment.inliers >= LAID_OVER_INLIERS
+        and proof.count_shared >= max(LAID_OVER_COUNT, LAID_OVER_SHARE * proof.count)
+        and proof.agreement_shared >= LAID_OVER_AGREEMENT
+    )
+
+
+def _varying_strength(proof: Proof, variable: Variable) -> float:
+    """Judge by what varies: how much of it agrees, and how far that leads what honest peers reach."""
+    if variable.peers >= LEAD_PEERS and variable.lead < LEAD_CLEAR:
+        return 0.0
+    if variable.agreement >= VARIABLE_SURE and variable.blocks >= VARIABLE_FIRM:
+        return 0.5 + 0.5 * _part(variable.agreement, VARIABLE_SURE, 1.0)
+    alike = proof.agreement >= LEAD_AGREEMENT
+    led = variable.peers >= LEAD_PEERS and variable.blocks >= LEAD_BLOCKS and alike
+    if led and variable.lead >= LEAD_SURE:
+        return 0.5 + 0.3 * _part(variable.lead, LEAD_SURE, 0.7)
+    if variable.agreement >= VARIABLE_LOOK:
+        return 0.25 + 0.2 * _part(variable.agreement, VARIABLE_LOOK, VARIABLE_SURE)
+    if led and variable.lead >= LEAD_LOOK:
+        return 0.25 + 0.2 * _part(variable.lead, LEAD_LOOK, LEAD_SURE)
     return 0.0
 
 

@@ -16,12 +16,17 @@ from pipeline.index.postings import Column, PostingIndex, Run
 from pipeline.index.shapes import I32, I64, U32, U64
 from pipeline.model import frames
 
+F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 ROWS_MAX: Final = 1 << 20
 ENTRIES_MAX: Final = 1 << 18
 GOOD_SHARE: Final = 0.5
 """Share of the greatest weight from which a document is among the good ones."""
+AT_ONCE: Final = 4
+"""So many times as many documents are counted at a time as are wanted."""
+BOUND_SLACK: Final = 1e-3
+"""By how much a bound, summed in single precision, may lie below the weight that it bounds."""
 
 
 class Asked(NamedTuple):
@@ -52,13 +57,6 @@ class Votes(NamedTuple):
     votes: I64
     weights: F64
 
-    def at(self, rows: I64) -> "Votes":
-        """Return those rows."""
-        return Votes(
-            self.docs[rows], self.contents[rows], self.modes[rows], self.parts[rows],
-            self.other_parts[rows], self.votes[rows], self.weights[rows],
-        )  # fmt: skip
-
 
 class _Entries(NamedTuple):
     """The asked words that one run has rows of: which, and between which rows of these columns."""
@@ -87,13 +85,13 @@ def answered(
     parts = [frames.empty(frames.VOTES)]
     for words in asked.partition_by("query", maintain_order=True):
         mine = words.item(0, "submission_id")
-        found = votes(index, _asked(words), votes_min=votes_min, rows_max=rows_max)
-        kept = _on_side(found.docs, mine, owners, earlier=earlier)
+        sifted = _sifted(index, _asked(words), votes_min=votes_min, rows_max=rows_max)
+        side = _on_side(sifted.docs, mine, owners, earlier=earlier)
         if most is not None:
-            kept = kept[_foremost(found.docs[kept], found.weights[kept], owners.times, most)]
-        told = found.at(kept)
+            side = _foremost(sifted, side, owners.times[sifted.docs[side]], most)
+        told = sifted.counted(side)
         rows = {
-            "query": np.full(len(kept), words.item(0, "query")),
+            "query": np.full(len(told.docs), words.item(0, "query")),
             "submission_id": [owners.names[d] for d in told.docs.tolist()],
             "content_index": told.contents, "mode": told.modes, "part": told.parts,
             "other_part": told.other_parts, "votes": told.votes, "weight": told.weights,
@@ -119,23 +117,42 @@ def _on_side(docs: U32, mine: str, owners: Owners, *, earlier: bool) -> I64:
     return np.flatnonzero(kept)
 
 
-def _foremost(docs: U32, weights: F64, times: I64, most: int) -> I64:
-    """Find the rows of the ``most`` heaviest documents, and of as many earliest good ones.
+def _foremost(sifted: "_Sifted", side: I64, times: I64, most: int) -> I64:
+    """Find which of the documents ``side`` are the ``most`` heaviest, or as many earliest good ones.
 
-    In a family of a thousand copies the first may weigh less than the copies do among each other.
-    Rows are ordered by weight; what ties with the last document is kept too.
+    ``times`` are when they came. In a family of a thousand copies the first may weigh less than the
+    copies do among each other. What ties with the last document is kept too. Documents are counted by
+    what they might weigh at most, until no other can be among those kept: most never are counted.
     """
-    named, first = np.unique(docs, return_index=True)
-    heaviest = weights[first]
-    if len(named) <= most:
-        return np.arange(len(docs))
-    least = np.partition(heaviest, len(named) - most)[len(named) - most]
-    good = np.flatnonzero(heaviest >= GOOD_SHARE * weights[0])
-    came = times[named[good]]
-    oldest = good[came <= np.partition(came, min(most, len(good)) - 1)[min(most, len(good)) - 1]]
-    kept = heaviest >= least
-    kept[oldest] = True
-    return np.flatnonzero(np.isin(docs, named[kept]))
+    at = np.argsort(-sifted.bounds[side], kind="stable")
+    bounds, count = sifted.bounds[side[at]], AT_ONCE * most
+    while True:
+        heaviest = sifted.heaviest(side[at[:count]])
+        weighed = np.sort(heaviest[heaviest > 0])
+        least = float(weighed[-most]) if len(weighed) >= most else 0.0
+        if count >= len(at) or bounds[count] < least - BOUND_SLACK:
+            break
+        count *= AT_ONCE
+    if not len(weighed):
+        return side[:0]
+    kept = [at[:count][(heaviest >= least) & (heaviest > 0)]]
+    if len(weighed) > most:
+        good = GOOD_SHARE * float(weighed[-1])
+        likely = np.flatnonzero(sifted.bounds[side] >= good - BOUND_SLACK)
+        likely = likely[np.argsort(times[likely], kind="stable")]
+        found = start = 0
+        last = times[:0]
+        while start < len(likely):
+            some = likely[start : start + AT_ONCE * most]
+            if found >= most and times[some[0]] > last[most - 1]:
+                break
+            oldest = some[sifted.heaviest(side[some]) >= good]
+            last = np.concatenate([last, times[oldest]])
+            kept.append(oldest)
+            found, start = len(last), start + len(some)
+        oldest = np.concatenate(kept[1:])
+        kept[1:] = [oldest[times[oldest] <= last[min(most, found) - 1]]]
+    return side[np.unique(np.concatenate(kept))]
 
 
 def votes(index: PostingIndex, asked: Asked, *, votes_min: int, rows_max: int) -> Votes:
@@ -144,6 +161,48 @@ def votes(index: PostingIndex, asked: Asked, *, votes_min: int, rows_max: int) -
     Which pairs are found depends neither on how rows are spread over runs nor on the order of adding, as
     long as no row was added twice. Raises ``ValueError`` for ``rows_max`` beyond ROWS_MAX.
     """
+    sifted = _sifted(index, asked, votes_min=votes_min, rows_max=rows_max)
+    return sifted.counted(np.arange(len(sifted.docs)))
+
+
+class _Sifted(NamedTuple):
+    """Hits that may be votes, and whose they are: ``docs`` with what each weighs at most.
+
+    ``of`` says, by hit, which of these it is of; hits are written by the entries of ``parts``.
+    """
+
+    parts: Sequence[_Entries]
+    asked: Asked
+    rare: F64
+    votes_min: int
+    hits: U64
+    of: I32
+    docs: U32
+    bounds: F32
+
+    def counted(self, some: I64) -> Votes:
+        """Count the votes of the pairs with those documents, by their places in ``docs``."""
+        if len(some) == len(self.docs):
+            return _counted(self, self.hits)
+        wanted = np.zeros(len(self.docs), np.bool_)
+        wanted[some] = True
+        return _counted(self, self.hits[wanted[self.of]])
+
+    def heaviest(self, some: I64) -> F64:
+        """Return the greatest weight of each of those documents' pairs; 0 where none has the votes."""
+        told = self.counted(some)
+        named, first = np.unique(told.docs, return_index=True)
+        weights = np.zeros(len(some), np.float64)
+        docs = self.docs[some]
+        at = np.searchsorted(named, docs)
+        at[at == len(named)] = 0
+        if len(named):
+            same = named[at] == docs
+            weights[same] = told.weights[first[at[same]]]
+        return weights
+
+
+def _sifted(index: PostingIndex, asked: Asked, *, votes_min: int, rows_max: int) -> _Sifted:
     if not 0 <= rows_max <= ROWS_MAX:
         raise ValueError(f"rows_max {rows_max} is not 0 to {ROWS_MAX}")
     runs, removed = index.snapshot()
@@ -159,7 +218,7 @@ def votes(index: PostingIndex, asked: Asked, *, votes_min: int, rows_max: int) -
         chosen = chosen[: len(chosen) // 2]
         parts = [_entries(part, which, chosen) for part in found]
     parts = [part for part in parts if len(part.asked)]
-    return _counted(parts, asked, 1 / (1 + np.log2(np.maximum(carried, 1))), votes_min)
+    return _likely(parts, asked, 1 / (1 + np.log2(np.maximum(carried, 1))), votes_min)
 
 
 def _plain(run: Run, keys: U64, removed: U32) -> _Entries:
@@ -195,40 +254,14 @@ def _entries(part: _Entries, which: I64, chosen: I64) -> _Entries:
     return part._replace(asked=chosen[some], begins=begins[some], ends=ends[some])
 
 
-def _counted(parts: Sequence[_Entries], asked: Asked, rare: F64, votes_min: int) -> Votes:
+def _likely(parts: Sequence[_Entries], asked: Asked, rare: F64, votes_min: int) -> _Sifted:
+    """Find the hits that may be votes, and what each document that has some may weigh at most."""
     from pipeline.index import voting
 
     if not parts:
         none = np.empty(0, np.int32)
-        return Votes(
-            none.astype(np.uint32), none, none, none, none, none.astype(np.int64),
-            none.astype(np.float64),
-        )  # fmt: skip
-    mine, docs, contents, others = _likely(parts, asked, votes_min)
-    places, modes = asked.places[mine], asked.modes[mine]
-    files = (contents.astype(np.int64) + 1).astype(np.uint64)  # −1 is the submission itself
-    pairs = docs.astype(np.uint64) << np.uint64(32) | files << np.uint64(8)
-    pairs |= ((others >> voting.PART_AT & 7) << 5 | (places >> voting.PART_AT) << 2 | modes).astype(
-        np.uint64
-    )
-    order = np.argsort(pairs)
-    first, told = np.empty((2, len(pairs)), np.int64)
-    weights = np.empty(len(pairs), np.float64)
-    count = voting.count(pairs, order, places, others, rare[mine], votes_min, first, told, weights)
-    first, told, weights = first[:count], told[:count], np.round(weights[:count], 6)
-    ranked = np.lexsort((pairs[first], -weights))
-    first = first[ranked]
-    return Votes(
-        docs[first], contents[first], modes[first].astype(np.int32),
-        (places[first] >> voting.PART_AT).astype(np.int32),
-        (others[first] >> voting.PART_AT & 7).astype(np.int32), told[ranked], weights[ranked],
-    )  # fmt: skip
-
-
-def _likely(parts: Sequence[_Entries], asked: Asked, votes_min: int) -> tuple[I64, U32, I32, I64]:
-    """Return the hits that may be votes: asked word, document, content, position."""
-    from pipeline.index import voting
-
+        empty = none.astype(np.uint32), none.astype(np.float32)
+        return _Sifted(parts, asked, rare, votes_min, none.astype(np.uint64), none, *empty)
     low = min(int(part.docs[part.begins].min()) for part in parts)
     high = max(int(part.docs[part.ends - 1].max()) for part in parts)
     read = sum(int((part.ends - part.begins).sum()) for part in parts)
@@ -243,21 +276,54 @@ def _likely(parts: Sequence[_Entries], asked: Asked, votes_min: int) -> tuple[I6
     for part in parts:
         places, modes = asked.places[part.asked], asked.modes[part.asked]
         voting.deal(
-            part.docs,
-            part.positions,
-            part.begins,
-            part.ends,
-            places,
-            modes,
-            entry,
-            low,
-            bits,
-            at,
+            part.docs, part.positions, part.begins, part.ends, places, modes, entry, low, bits, at,
             hits,
-        )
+        )  # fmt: skip
         entry += len(part.asked)
-    kept = hits[: voting.sieve(hits, bounds, votes_min, bits)]
-    entries, offsets = (kept >> np.uint64(46)).astype(np.int64), kept >> np.uint64(26)
+    ends = np.empty(len(sizes), np.int64)
+    kept = hits[: voting.sieve(hits, bounds, votes_min, bits, ends)]
+    docs, of = np.empty(len(kept), np.uint32), np.empty(len(kept), np.int32)
+    weigh = np.empty(len(kept), np.float32)
+    worth = np.concatenate([rare[part.asked] for part in parts])
+    count = voting.bound(kept, ends, worth, low, bits, docs, weigh, of)
+    return _Sifted(parts, asked, rare, votes_min, kept, of, docs[:count], weigh[:count])
+
+
+def _counted(sifted: _Sifted, hits: U64) -> Votes:
+    from pipeline.index import voting
+
+    if not len(hits):
+        none = np.empty(0, np.int32)
+        return Votes(
+            none.astype(np.uint32), none, none, none, none, none.astype(np.int64),
+            none.astype(np.float64),
+        )  # fmt: skip
+    mine, docs, contents, others = _resolved(sifted.parts, hits)
+    places, modes = sifted.asked.places[mine], sifted.asked.modes[mine]
+    files = (contents.astype(np.int64) + 1).astype(np.uint64)  # −1 is the submission itself
+    pairs = docs.astype(np.uint64) << np.uint64(32) | files << np.uint64(8)
+    pairs |= ((others >> voting.PART_AT & 7) << 5 | (places >> voting.PART_AT) << 2 | modes).astype(
+        np.uint64
+    )
+    order = np.argsort(pairs)
+    first, told = np.empty((2, len(pairs)), np.int64)
+    weights = np.empty(len(pairs), np.float64)
+    count = voting.count(
+        pairs, order, places, others, sifted.rare[mine], sifted.votes_min, first, told, weights
+    )
+    first, told, weights = first[:count], told[:count], np.round(weights[:count], 6)
+    ranked = np.lexsort((pairs[first], -weights))
+    first = first[ranked]
+    return Votes(
+        docs[first], contents[first], modes[first].astype(np.int32),
+        (places[first] >> voting.PART_AT).astype(np.int32),
+        (others[first] >> voting.PART_AT & 7).astype(np.int32), told[ranked], weights[ranked],
+    )  # fmt: skip
+
+
+def _resolved(parts: Sequence[_Entries], hits: U64) -> tuple[I64, U32, I32, I64]:
+    """Return what hits say: asked word, document, content, position."""
+    entries, offsets = (hits >> np.uint64(46)).astype(np.int64), hits >> np.uint64(26)
     offsets = (offsets & np.uint64(ROWS_MAX - 1)).astype(np.int64)
     told: list[tuple[I64, U32, I32, I64]] = []
     entry = 0

@@ -18,6 +18,7 @@ from pipeline.index.shapes import I64, U64
 
 # mypy: disable-error-code="arg-type,no-any-return"
 
+F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
 
 PART_AT: Final = 19
@@ -83,11 +84,12 @@ def deal(
 
 
 @njit(cache=True, nogil=True)
-def sieve(hits: U64, bounds: I64, votes_min: int, cell_bits: int) -> int:
+def sieve(hits: U64, bounds: I64, votes_min: int, cell_bits: int, ends: I64) -> int:
     """Keep, at the front of ``hits``, those that may lie with ``votes_min`` in one bin; return how many.
 
-    ``bounds`` (blocks + 1,) are the streams. Different bins of a document may share a counter, so what is
-    dropped is surely without votes, and what is kept only likely to have some.
+    ``bounds`` (blocks + 1,) are the streams; ``ends`` (blocks,) is filled with where what is kept of
+    each ends. Different bins of a document may share a counter, so what is dropped is surely without
+    votes, and what is kept only likely to have some.
     """
     counters = np.zeros(1 << TABLE_BITS, np.uint8)
     full = np.zeros(1 << (TABLE_BITS - cell_bits), np.uint8)
@@ -95,6 +97,7 @@ def sieve(hits: U64, bounds: I64, votes_min: int, cell_bits: int) -> int:
     table = np.uint64((1 << TABLE_BITS) - 1)
     found = 0
     for block in range(len(bounds) - 1):
+        ends[block] = found
         if bounds[block] == bounds[block + 1]:
             continue
         some = False
@@ -119,6 +122,50 @@ def sieve(hits: U64, bounds: I64, votes_min: int, cell_bits: int) -> int:
                     found += 1
             full[:] = 0
         counters[:] = 0
+        ends[block] = found
+    return found
+
+
+@njit(cache=True, nogil=True)
+def bound(
+    hits: U64, ends: I64, rare: F64, first: int, cell_bits: int, docs: Any, bounds: F32, of: Any
+) -> int:
+    """List the documents that kept hits are of, and what no pair of theirs can outweigh; return how many.
+
+    ``hits`` and ``ends`` are what ``sieve`` left, ``rare`` the worth of a hit by entry number, ``first``
+    the number of the first block. Fills ``docs`` and ``bounds`` by document and, by hit, the place of its
+    document in these (``of``). A bin's weight is at most the sum of its hits' worth, and no counter's
+    sum is below that of a bin in it.
+    """
+    weights = np.zeros(1 << TABLE_BITS, np.float32)
+    places = np.full(1 << (TABLE_BITS - cell_bits), -1, np.int32)
+    wide, cells = np.uint64(cell_bits), np.uint64((1 << cell_bits) - 1)
+    table = np.uint64((1 << TABLE_BITS) - 1)
+    found = start = 0
+    for block in range(len(ends)):
+        for h in range(start, ends[block]):
+            a = (hits[h] >> wide) & table
+            b = (a & ~cells) | (hits[h] & cells)
+            worth = np.float32(rare[hits[h] >> np.uint64(46)])
+            weights[a] += worth
+            weights[b] += worth
+        for h in range(start, ends[block]):
+            a = (hits[h] >> wide) & table
+            b = (a & ~cells) | (hits[h] & cells)
+            local = a >> wide
+            if places[local] < 0:
+                places[local] = found
+                docs[found] = ((block + first) << (TABLE_BITS - cell_bits)) + np.int64(local)
+                bounds[found] = 0
+                found += 1
+            of[h] = places[local]
+            bounds[of[h]] = max(bounds[of[h]], weights[a], weights[b])
+        for h in range(start, ends[block]):
+            a = (hits[h] >> wide) & table
+            weights[a] = 0
+            weights[(a & ~cells) | (hits[h] & cells)] = 0
+            places[a >> wide] = -1
+        start = ends[block]
     return found
 
 

@@ -159,3 +159,43 @@ def test_only_one_side_is_told_and_of_many_the_heaviest_and_the_earliest() -> No
     )  # ten heaviest of six votes; the earliest of four
     best = answered(index, words, owners, earlier=False, most=2, **ask)
     assert set(names[26:28]) <= set(best["submission_id"])
+
+
+def test_the_foremost_are_those_of_all_that_could_be_counted() -> None:
+    """Bounds decide who is counted at all; the answer is as if everybody had been."""
+    draw = np.random.default_rng(4)
+    docs = 3_000
+    rows = [
+        (int(k), int(d), 0, int(a) << 13 | int(s) << 8 | int(f))
+        for d in range(docs)
+        for k, a, s, f in zip(
+            draw.integers(0, 30, 12), draw.integers(0, 64, 12), draw.integers(4, 9, 12),
+            range(12), strict=True,
+        )
+    ]  # fmt: skip
+    index = PostingIndex()
+    filled(index, rows)
+    words = [(k, int(draw.integers(0, 64)) << 13 | 6 << 8 | k, k % 2) for k in range(60)]
+    names = [f"s{d:04}" for d in range(docs)]
+    times = draw.integers(0, 40, docs)  # many come at one time
+    owners = Owners(names, times, {n: i for i, n in enumerate(names)})
+    keys, places, modes = np.array(words).T
+    asking = pl.DataFrame(
+        {"query": 0, "submission_id": names[1500], "key": keys, "place": places, "mode": modes,
+         "worth": 1.0},
+        schema=dict(frames.ASKED),
+    )  # fmt: skip
+    ask = {"votes_min": 3, "rows_max": 10**6, "earlier": False}
+    every = answered(index, asking, owners, most=None, **ask)
+    weights = every.group_by("submission_id").agg(pl.col("weight").max())
+    assert len(weights) > 500
+    for most in (1, 4, 30):
+        least = weights["weight"].sort(descending=True)[most - 1]
+        good = weights.filter(pl.col("weight") >= weights["weight"].max() / 2)["submission_id"]
+        came = {sid: int(times[int(sid[1:])]) for sid in good}
+        last = sorted(came.values())[min(most, len(came)) - 1]
+        wanted = {sid for sid, at in came.items() if at <= last}
+        wanted |= set(weights.filter(pl.col("weight") >= least)["submission_id"])
+        told = answered(index, asking, owners, most=most, **ask)
+        assert set(told["submission_id"]) == wanted
+        assert told.equals(every.filter(pl.col("submission_id").is_in(sorted(wanted))))

@@ -4,7 +4,17 @@ import cv2
 import numpy as np
 import pytest
 
-from detectors.image import compare, features, geometry, hashes, panels, prints, views, vocabulary
+from detectors.image import (
+    compare,
+    features,
+    geometry,
+    hashes,
+    pages,
+    panels,
+    prints,
+    views,
+    vocabulary,
+)
 from detectors.image.drawings import photo, screen
 from detectors.image.examples import phone
 
@@ -115,7 +125,8 @@ def test_features_and_prints_survive_packing() -> None:
         assert np.array_equal(one.features.codes, other.features.codes)
         assert np.abs(one.features.points - other.features.points).max() < 0.02
         assert one.boxes == other.boxes
-    shown = prints.unpack_canvases(prints.pack_canvases(small))
+    packed = prints.pack_canvases(small)
+    shown = [prints.unpack_canvas(packed, part) for part in range(len(small))]
     assert [s.shape for s in shown] == [s.shape for s in small]
 
 
@@ -132,8 +143,8 @@ def test_a_gallery_and_a_collage_give_up_their_panels() -> None:
 
 
 def test_pages_and_photographs_are_told_apart() -> None:
-    assert prints.is_page(cv2.cvtColor(screen(3), cv2.COLOR_BGR2GRAY))
-    assert not prints.is_page(_grey(3))
+    assert pages.is_page(cv2.cvtColor(screen(3), cv2.COLOR_BGR2GRAY))
+    assert not pages.is_page(_grey(3))
 
 
 def test_like_features_share_words_and_the_vocabulary_is_its_bytes() -> None:
