@@ -3,7 +3,7 @@
 ``python benchmarks/line_drops.py KIND COUNT FOLDER [--seed 7]``, with KIND ``text``, ``mixed`` or ``image``.
 Of 100 submissions 3 are an earlier one with a few words changed; the rest are their own. Half are Chinese, half
 English. ``mixed`` gives every second submission a session with pointer and key events and every fourth a
-picture; ``image`` gives each one picture and two sentences.
+picture; ``image`` gives each one picture and two sentences. Of 100 pictures 3 are an earlier one, cut and coded anew.
 """
 
 import argparse
@@ -28,8 +28,10 @@ BEGIN = datetime(2026, 3, 2, tzinfo=UTC)
 PER_MINUTE = 200
 COPIES = 0.03
 PICTURE = (768, 1024)
-PICTURES_DRAWN = 16
-"""Grounds that are drawn in full; each picture is two of them, cut, turned, lit and grained anew."""
+SHAPES = 160
+"""Shapes in a picture; no two pictures share any."""
+PICTURES_KEPT = 500
+"""Pictures of which a later one may be a copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,33 +191,51 @@ def _flush(folder: Path, events: list[pl.DataFrame]) -> None:
 
 
 class _Pictures:
-    """Pictures of the size that phones send to platforms (1024 × 768, JPEG quality 85)."""
+    """Pictures of the size that phones send to platforms (1024 × 768, JPEG quality 85), each its own.
+
+    Of 100 pictures 3 are an earlier one, cut at the edges and coded anew.
+    """
 
     def __init__(self, draw: np.random.Generator) -> None:
-        from detectors.image.drawings import photo
-
         self._draw = draw
-        height, width = PICTURE
-        self._grounds = [photo(1_000 + n, height + 128, width + 128) for n in range(PICTURES_DRAWN)]
+        self._recent: list[np.ndarray[Any, Any]] = []
 
     def write(self, path: Path) -> None:
         draw = self._draw
-        height, width = PICTURE
-        parts = []
-        for ground in draw.integers(0, PICTURES_DRAWN, 2).tolist():
-            top, left = draw.integers(0, 128, 2).tolist()
-            part = self._grounds[ground][top : top + height, left : left + width]
-            parts.append(part[:, ::-1] if draw.random() < 0.5 else part)
-        mask = cv2.resize(
-            draw.random((6, 8)).astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC
-        )
-        picture = np.where(mask[..., None] > 0.5, parts[0], parts[1])
-        for _ in range(30):
-            corners = draw.uniform(0, 1, 2) * (width, height) + draw.normal(0, 60, (4, 2))
-            shade = tuple(int(v) for v in draw.integers(0, 256, 3))
-            cv2.fillPoly(picture, [corners.astype(np.int32)], shade)
+        coded = [cv2.IMWRITE_JPEG_QUALITY, 85]
+        if self._recent and draw.random() < COPIES:
+            earlier = cv2.imdecode(self._recent[int(draw.integers(len(self._recent)))], 1)
+            top, left = draw.integers(0, 60, 2).tolist()
+            picture, coded[1] = earlier[top:, left:], int(draw.integers(50, 80))
+        else:
+            picture = self._drawn()
+        data = cv2.imencode(".jpg", picture, coded)[1]
+        if len(self._recent) < PICTURES_KEPT:
+            self._recent.append(data)
+        else:
+            self._recent[int(draw.integers(PICTURES_KEPT))] = data
         path.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 85])
+        path.write_bytes(data.tobytes())
+
+    def _drawn(self) -> np.ndarray[Any, Any]:
+        """Draw soft light, shapes of all sizes that hide each other, and grain."""
+        draw = self._draw
+        height, width = PICTURE
+        picture = np.full((height, width, 3), 128, np.float32)
+        for rows, columns, depth in ((6, 8, 40), (48, 64, 12)):
+            cloud = draw.normal(0, depth, (rows, columns, 3)).astype(np.float32)
+            picture += cv2.resize(cloud, (width, height), interpolation=cv2.INTER_CUBIC)
+        picture = picture.clip(0, 255).astype(np.uint8)
+        for size in (10 * draw.pareto(1.2, SHAPES) + 8).clip(8, 220):
+            corners = int(draw.integers(3, 9))
+            around = np.sort(draw.uniform(0, 2 * np.pi, corners))
+            reach = size * draw.uniform(0.4, 1, (corners, 1))
+            outline = np.stack([np.cos(around), np.sin(around)], axis=1) * reach
+            outline += draw.uniform(0, 1, 2) * (width, height)
+            shade = tuple(int(v) for v in draw.integers(0, 256, 3))
+            cv2.fillPoly(picture, [outline.astype(np.int32)], shade, cv2.LINE_AA)
+        grain = draw.integers(-6, 7, (height, width, 1), dtype=np.int16)
+        return np.clip(picture + grain, 0, 255).astype(np.uint8)
 
 
 def _lines(path: Path, rows: Iterator[dict[str, Any]]) -> None:

@@ -12,11 +12,15 @@ from detectors.image import (
     pages,
     panels,
     prints,
+    proof,
+    verdict,
     views,
     vocabulary,
 )
 from detectors.image.drawings import photo, screen
 from detectors.image.examples import phone
+from detectors.image.lookalike import Variable
+from detectors.image.nominate import Nominee
 
 
 def _grey(seed: int, height: int = 270, width: int = 360) -> np.ndarray:
@@ -145,6 +149,44 @@ def test_a_gallery_and_a_collage_give_up_their_panels() -> None:
 def test_pages_and_photographs_are_told_apart() -> None:
     assert pages.is_page(cv2.cvtColor(screen(3), cv2.COLOR_BGR2GRAY))
     assert not pages.is_page(_grey(3))
+
+
+def test_a_wide_sky_makes_no_page_of_a_photograph() -> None:
+    picture = _grey(23, 360, 480)
+    sky = np.linspace(196, 205, 220)[:, None] + np.random.default_rng(1).normal(0, 1, (220, 480))
+    picture[:220] = cv2.GaussianBlur(sky.astype(np.float32), (0, 0), 2).astype(np.uint8)
+    assert pages.narrow_share(picture) > 0.4
+    assert not pages.is_page(picture)
+
+
+def test_a_scanned_form_is_a_page_though_it_lies_askew() -> None:
+    form = np.full((480, 340), 232, np.uint8)
+    for line in range(14):
+        said = f"item {line * 37 % 11} of shop {line * 53 % 97}"
+        cv2.putText(form, said, (20, 40 + 30 * line), 0, 0.5, 40, 1, cv2.LINE_AA)
+    turn = cv2.getRotationMatrix2D((170, 240), 1.5, 1)
+    askew = cv2.warpAffine(form, turn, (340, 480), borderValue=225).astype(np.float64)
+    askew += np.random.default_rng(2).normal(0, 4, askew.shape)
+    assert pages.is_page(features.resized(askew.clip(0, 255).astype(np.uint8), 384))
+
+
+def test_a_page_must_lead_its_peers_however_much_of_it_agrees() -> None:
+    page = cv2.cvtColor(screen(5), cv2.COLOR_BGR2GRAY)
+    made, small = prints.read([page])
+    piece = proof.Piece(part=made.parts[0], canvas=small[0])
+    whole = Nominee(source=("s", 0), mode="upright", votes=9, accused_part=0, source_part=0)
+    proved = proof.prove(whole, piece, piece, (made, made))
+    assert proved is not None
+    assert proved.page
+
+    def strength(*, peers: int, lead: float) -> float:
+        told = Variable(peers=peers, blocks=40, agreement=0.95, asked=peers, lead=lead)
+        judged = verdict.judge(proved, told)
+        return 0.0 if judged is None else judged.strength
+
+    assert strength(peers=8, lead=0.4) > 0.5
+    assert strength(peers=8, lead=0.05) == 0.0
+    assert strength(peers=4, lead=0.05) > 0.5  # so few peers say little of how alike pages are
 
 
 def test_like_features_share_words_and_the_vocabulary_is_its_bytes() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from detectors.checks import world_of
 from detectors.checks.conformance import check_order_free, find
-from detectors.image import detector, overlay
+from detectors.image import detector, overlay, room
 from detectors.image.drawings import photo, screen
 from detectors.image.examples import jpeg, phone, png, row
 from pipeline.decode.inline import InlineDecoder
@@ -98,6 +98,44 @@ def test_a_screen_that_shows_what_another_showed_is_looked_at_and_no_more() -> N
     found = _find(row("a", png(OURS), 1), row("b", png(at_work(81)), 2)).signals
     assert found["matched_submission_id"].to_list() == ["a"]
     assert found["strength"].max() < 0.5
+
+
+def test_a_collage_tells_a_doubtful_cell_beside_a_sure_one() -> None:
+    """A page without peers is worth a look, and no less so for the photograph beside it."""
+    page = screen(81, 360, 360)
+    cells = [
+        cv2.copyMakeBorder(p, 4, 4, 4, 4, cv2.BORDER_CONSTANT, value=(255,) * 3)
+        for p in (cv2.resize(OURS, (480, 360)), page)
+    ]
+    found = _find(
+        row("x", png(OURS), 0), row("y", png(page), 1), row("z", jpeg(np.hstack(cells)), 2)
+    ).signals
+    told = dict(found.select("matched_submission_id", "strength").iter_rows())
+    assert told.keys() == {"x", "y"}
+    assert told["x"] >= 0.5 > told["y"] >= 0.25
+
+
+def test_a_page_under_a_sticker_is_worth_a_look() -> None:
+    page = screen(81, 720, 1000)
+    covered = page.copy()
+    cv2.rectangle(covered, (300, 180), (760, 560), (40, 90, 160), -1)
+    cv2.circle(covered, (530, 370), 120, (220, 220, 60), -1)
+    found = _find(row("a", png(page), 1), row("b", jpeg(covered), 2)).signals
+    assert found["matched_submission_id"].to_list() == ["a"]
+    assert 0.25 <= found["strength"][0] < 0.5
+
+
+def test_pictures_are_judged_alike_however_many_are_read_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pictures = [OURS, OURS[:, ::-1], photo(61, 270, 360), photo(61, 270, 360)[20:, :330]]
+    rows = [
+        row(f"s{i}", jpeg(np.ascontiguousarray(p), 80 - 5 * i), i) for i, p in enumerate(pictures)
+    ]
+    together = _find(*rows).signals
+    assert together["matched_submission_id"].to_list() == ["s0", "s2"]
+    monkeypatch.setattr(room, "AT_ONCE", 1)
+    assert _find(*rows).signals.equals(together)
 
 
 def test_one_line_of_writing_on_everybodys_photographs_is_no_copied_part() -> None:
