@@ -61,23 +61,24 @@ class Alignment:
 
 def _pairs(accused: Features, source: Features) -> tuple[I64, I64]:
     """Match each feature with its nearest, both ways round, where the second is clearly farther."""
-    ours, theirs = _words(accused), _words(source)
-    found = []
-    for one, other, flipped in ((ours, theirs, False), (theirs, ours, True)):
-        if len(other) < 2:
-            continue
-        best, least, second = np.empty((3, len(one)), np.int64)
-        loops.two_nearest(one, other, best, least, second)
-        good = np.flatnonzero((least <= DISTANCE_MAX) & (least <= RATIO_MAX * second))
-        pair = (best[good], good) if flipped else (good, best[good])
-        found.append(np.stack([least[good], *pair]))
-    distance, a, b = np.concatenate(found, axis=1) if found else np.empty((3, 0), np.int64)
+    near, back = np.empty((3, len(accused)), np.int64), np.empty((3, len(source)), np.int64)
+    loops.two_nearest(_words(accused), _words(source), near, back)
+    ours, theirs = _clear(near), _clear(back)
+    distance = np.concatenate([near[1, ours], back[1, theirs]])
+    a = np.concatenate([ours, back[0, theirs]])
+    b = np.concatenate([near[0, ours], theirs])
     order = np.lexsort((b, a, distance))
     a, b = a[order], b[order]
     fresh = np.ones(len(a), np.bool_)
     fresh[1:] = (a[1:] != a[:-1]) | (b[1:] != b[:-1])  # a pair that is found both ways is one
     kept = np.flatnonzero(fresh)[:PAIRS_MAX]
     return a[kept], b[kept]
+
+
+def _clear(near: I64) -> I64:
+    """Find the codes whose nearest is near, and the second clearly farther."""
+    _, least, second = near
+    return np.flatnonzero((least <= DISTANCE_MAX) & (least <= RATIO_MAX * second))
 
 
 def _words(features: Features) -> npt.NDArray[np.uint64]:

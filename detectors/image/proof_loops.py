@@ -20,11 +20,13 @@ BLOCK: Final = 12
 
 
 @njit(cache=True, nogil=True)
-def two_nearest(ours: U64, theirs: U64, best: I64, least: I64, second: I64) -> None:
-    """Find for each code (n, 2) the nearest of ``theirs`` (m, 2), its distance and the second's.
+def two_nearest(ours: U64, theirs: U64, near: I64, back: I64) -> None:
+    """Find for each code (n, 2) the nearest of ``theirs`` (m, 2), and for each of these that of ours.
 
-    Of equally near codes the first is taken; where there is no second, its distance is 256.
+    Fills ``near`` (3, n) and ``back`` (3, m): which, its distance, the second's. Of equally near codes
+    the first is taken; where there is no second, its distance is 256.
     """
+    back[0], back[1], back[2] = 0, _FAR, _FAR
     for i in range(len(ours)):
         one = two = np.int64(_FAR)
         at = 0
@@ -35,7 +37,12 @@ def two_nearest(ours: U64, theirs: U64, best: I64, least: I64, second: I64) -> N
                 one, two, at = far, one, j
             elif far < two:
                 two = far
-        best[i], least[i], second[i] = at, one, two
+            if far < back[1, j]:
+                back[2, j] = back[1, j]
+                back[0, j], back[1, j] = i, far
+            elif far < back[2, j]:
+                back[2, j] = far
+        near[0, i], near[1, i], near[2, i] = at, one, two
 
 
 @njit(cache=True, nogil=True)
