@@ -29,6 +29,9 @@ APART_MAX: Final = 0.2
 INSIDE_MIN: Final = 0.6
 """Share of the box around the agreeing features, inside a region that is surely an earlier source's, from
 which a later source is not laid over it."""
+PROMISING_INLIERS: Final = 20
+PROMISING_SHARE: Final = 0.5
+"""Features that agree, and the share of the frame around them, from which later sources wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +58,40 @@ class Inquiry:
     handed_out: Sequence[proof.Piece]
     peers: Peers
     order: Order
+    waiting: list[tuple[Key, list[Nominee]]] = field(default_factory=list)
     ways: dict[Key, list[Way]] = field(default_factory=dict)
     taken: list[Edges] = field(default_factory=list)
     sure: list[Verdict] = field(default_factory=list)
 
     def align(self, nominees: Sequence[Nominee]) -> set[Key]:
-        """Align every way to a source that might be proved; return whose small pictures it takes."""
+        """Align the sources, the earliest first; return whose small pictures are needed.
+
+        Where a photograph's features agree with one source all over, later ones wait: most likely none
+        of them will be asked.
+        """
+        by_source: dict[Key, list[Nominee]] = {}
         for nominee in nominees:
-            theirs = self.known.print_of(nominee.source)
-            if theirs is not None:
-                self._align(nominee, theirs)
+            by_source.setdefault(nominee.source, []).append(nominee)
+        self.waiting = sorted(by_source.items(), key=lambda of: (self.order[of[0][0]].rank, of[0]))
+        while self.waiting:
+            if any(map(self._is_promising, self._align_next())):
+                break
         return {self.key, *self.ways} if self.ways else set()
+
+    def _align_next(self) -> Sequence[Way]:
+        (source, nominees), *self.waiting = self.waiting
+        theirs = self.known.print_of(source)
+        if theirs is not None:
+            for nominee in nominees:
+                self._align(nominee, theirs)
+        return self.ways.get(source, ())
+
+    def _is_promising(self, way: Way) -> bool:
+        part = self.mine.parts[way.nominee.accused_part]
+        if part.page or way.found.inliers < PROMISING_INLIERS:
+            return False
+        left, top, right, bottom = agreeing_region(way.found, part)
+        return (right - left) * (bottom - top) >= PROMISING_SHARE
 
     def _align(self, nominee: Nominee, theirs: Print) -> None:
         part = nominee.source_part
@@ -85,20 +111,32 @@ class Inquiry:
     def verdicts(self) -> list[Verdict]:
         """Choose the earliest source of the strongest grade, and of a collage one for each cell."""
         doubtful: list[Verdict] = []
-        for source in sorted(self.ways, key=lambda s: (self.order[s[0]].rank, s)):
-            judged = self._judged(self.ways[source])
-            if judged is None:
-                continue
-            if judged.strength < verdict.SURE_STRENGTH:
-                doubtful.append(judged)
-                continue
-            place = self._place(judged)
-            if self._is_apart(place):
-                self.sure.append(judged)
-                self.taken.append(place)
-            if len(self.sure) == REGIONS_MAX or self._explains_all(place):
-                break
-        return self._with_others(doubtful)
+        asked = 0
+        while True:
+            for source in list(self.ways)[asked:]:
+                judged = self._judged(self.ways[source])
+                asked += 1
+                if judged is None:
+                    continue
+                if judged.strength < verdict.SURE_STRENGTH:
+                    doubtful.append(judged)
+                elif self._is_last(judged):
+                    return self._with_others(doubtful)
+            if not self.waiting:
+                return self._with_others(doubtful)
+            while self.waiting:
+                self._align_next()
+            self.known.load(set(self.ways))
+
+    def _is_last(self, judged: Verdict) -> bool:
+        """Take what a source surely explains; say whether that leaves nothing for a later one."""
+        place = self._place(judged)
+        if self._is_apart(place):
+            self.sure.append(judged)
+            self.taken.append(place)
+        still = all(part.frame == 0 for part in self.mine.parts)
+        whole = still and (place[2] - place[0]) * (place[3] - place[1]) >= ALL_SHARE
+        return whole or len(self.sure) == REGIONS_MAX
 
     def _with_others(self, doubtful: list[Verdict]) -> list[Verdict]:
         """Tell whose the other regions may be: of a collage, each cell has a source of its own."""
@@ -165,10 +203,6 @@ class Inquiry:
 
     def _is_apart(self, place: Edges) -> bool:
         return all(_overlap(place, before) < APART_MAX for before in self.taken)
-
-    def _explains_all(self, place: Edges) -> bool:
-        still = all(part.frame == 0 for part in self.mine.parts)
-        return still and (place[2] - place[0]) * (place[3] - place[1]) >= ALL_SHARE
 
     def _place(self, judged: Verdict) -> Edges:
         """Return left, top, right and bottom of what matched in the accused."""
