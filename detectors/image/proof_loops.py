@@ -82,7 +82,8 @@ def consensus(
     ``ours`` and ``theirs`` (n, 2) are places; ``grow`` (n,) the log₂ of how sizes change and ``turn``
     (n,) how angles do, in radians. Of equally good similarities the first is taken.
     """
-    n = len(ours)
+    n, full = len(ours), 2 * np.pi
+    turns = turn % full
     best = np.zeros(n, np.bool_)
     mine = np.empty(n, np.bool_)
     most = 0
@@ -91,11 +92,13 @@ def consensus(
         cos, sin = scale * np.cos(turn[i]), scale * np.sin(turn[i])
         count = 0
         for j in range(n):
+            if count + n - j <= most:
+                break  # no more can agree than did before
             mine[j] = False
             if abs(grow[j] - grow[i]) >= scale_slack:
                 continue
-            bent = (turn[j] - turn[i] + np.pi) % (2 * np.pi) - np.pi
-            if abs(bent) >= angle_slack:
+            bent = abs(turns[j] - turns[i])
+            if min(bent, full - bent) >= angle_slack:
                 continue
             dx, dy = theirs[j, 0] - theirs[i, 0], theirs[j, 1] - theirs[i, 1]
             x = ours[i, 0] + cos * dx - sin * dy - ours[j, 0]

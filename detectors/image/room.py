@@ -29,7 +29,8 @@ NOMINEES_MAX: Final = 64
 """Earlier pictures that words nominate; and as many of the earliest among the good ones."""
 OWN_VOTES_MIN: Final = 20
 EARLIEST_MAX: Final = 4
-"""Beside these, so many of the earliest that have at least half of the best one's votes."""
+"""Beside these, so many of the earliest that have at least half of the best one's weight."""
+FAMILY_VOTES_MIN: Final = 8
 AT_ONCE: Final = 64
 """Accused pictures whose sources are read, and kept, at a time."""
 RECENT_MAX: Final = 64
@@ -223,15 +224,17 @@ def _accusable(accused: str, nominees: list[Nominee], order: Order) -> list[Nomi
 def _best(nominees: list[Nominee], order: Order) -> list[Nominee]:
     """Keep the nominations of the best sources, and of the earliest among the good ones.
 
-    In a long family of re-uploads the first may have fewer votes than its copies have of each other.
+    In a long family of re-uploads the first may have fewer votes than its copies have of each other; a
+    few votes are chance and no family's.
     """
     weights: dict[Key, float] = {}
     for nominee in nominees:
         weights[nominee.source] = max(weights.get(nominee.source, 0.0), nominee.weight)
     ranked = sorted(weights, key=lambda source: (-weights[source], source))
-    good = [source for source in ranked if 2 * weights[source] >= weights[ranked[0]]]
-    earliest = sorted(good, key=lambda source: (order[source[0]].rank, source))[:EARLIEST_MAX]
-    sources = {*ranked[:SOURCES_MAX], *earliest}
+    sources = set(ranked[:SOURCES_MAX])
+    if any(nominee.votes >= FAMILY_VOTES_MIN for nominee in nominees):
+        good = [source for source in ranked if 2 * weights[source] >= weights[ranked[0]]]
+        sources |= set(sorted(good, key=lambda s: (order[s[0]].rank, s))[:EARLIEST_MAX])
     return [n for n in nominees if n.source in sources]
 
 
