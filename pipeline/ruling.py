@@ -152,7 +152,7 @@ def recall(house: House, digest: str, *, by: str, why: str) -> Recall:
     house.work.queue(ids, depth=2)
     judge(house)
     settle(house)
-    house.ledger.settle(partial(restate, submission_ids=frozenset(ids)))
+    house.ledger.settle(partial(restate, submission_ids=frozenset(ids)), only=ids)
     detail = {"why": why, "decisions": undo.actions.height, "workers": undo.workers}
     house.ledger.note(by, "rules.recalled", undo.digest, detail)
     return undo

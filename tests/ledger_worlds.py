@@ -12,6 +12,7 @@ import orjson
 
 from pipeline.review.holdback import NOTHING_KEPT, Holdback
 from pipeline.stages import credit, settle
+from pipeline.stores import tallies, unsettled
 from pipeline.stores.access import Access
 from pipeline.stores.database import Database
 from pipeline.stores.gate import GateReader
@@ -37,6 +38,19 @@ class Clock:
         self.now += timedelta(**more)
 
 
+def _write(connection: Any, table: Any, row: dict[str, Any]) -> None:
+    """Insert a row, and queue and count what the stores that write such rows queue and count."""
+    connection.execute(table.insert(), [row])
+    if table is record.submissions:
+        tallies.arrived(connection, [row["submission_id"]])
+    elif table is record.tasks:
+        unsettled.mark(connection, unsettled.of_tasks(connection, [row["task_id"]]))
+        tallies.priced(connection, [row["task_id"]])
+    else:
+        unsettled.mark(connection, [row["submission_id"]])
+        tallies.judged(connection, [row["submission_id"]])
+
+
 class World:
     """A database with a ledger over it, and short words to fill it."""
 
@@ -59,10 +73,10 @@ class World:
 
     def _insert(self, table: Any, row: dict[str, Any]) -> None:
         if self._connection is not None:
-            self._connection.execute(table.insert(), [row])
+            _write(self._connection, table, row)
             return
         with self.database.write() as connection:
-            connection.execute(table.insert(), [row])
+            _write(connection, table, row)
 
     def task(self, name: str, bounty: int | None = 100, **more: Any) -> None:
         row = {

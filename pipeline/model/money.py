@@ -6,7 +6,7 @@ made from the root of the ``supersedes`` chain, so that whoever plans it, whenev
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, Literal
 
@@ -35,6 +35,8 @@ ActionKind = Literal[
     "refuse",
     "rehold",
 ]
+Parked = Literal["unpriced", "unslotted"]
+"""What a payout waits for that no settlement can give: its task's price, or a free place."""
 PayoutState = Literal["waiting", "held", "posted", "voided"]
 AccountKind = Literal["publisher", "escrow", "payable", "holdback", "paid", "platform"]
 
@@ -86,26 +88,40 @@ class Plan:
     """The steps in the order in which they are to be taken, and what could not be planned.
 
     ``unpriced``: payouts whose task, bounty or currency is unknown; ``unslotted``: those beyond the
-    number of submissions that their task pays.
+    number of submissions that their task pays. ``parked`` names them, with which of the two it is.
     """
 
     actions: tuple[Action, ...]
-    unpriced: int = 0
-    unslotted: int = 0
+    parked: Mapping[str, Parked] = field(default_factory=dict)
+
+    @property
+    def unpriced(self) -> int:
+        """How many payouts have no price."""
+        return sum(why == "unpriced" for why in self.parked.values())
+
+    @property
+    def unslotted(self) -> int:
+        """How many payouts have no place."""
+        return sum(why == "unslotted" for why in self.parked.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SettleFacts:
-    """Everything that a plan rests on, as one snapshot of the database.
+    """Everything that a plan for ``asked`` rests on, as one snapshot of the database.
 
-    ``submissions``: CHAIN; ``tasks``: PRICES; ``standing``: STANDING (the newest evaluation of each);
-    ``payouts``: PAYOUTS; ``members``: ``submission_id``, ``payout_key`` of all acted upon already.
+    ``submissions``: CHAIN, with all of each chain; ``tasks``: PRICES, and ``medians``: MEDIANS of all
+    tasks; ``standing``: STANDING (the newest evaluation of each); ``payouts``: PAYOUTS of these chains;
+    ``taken``: TAKEN, how many places of each task are taken; ``members``: ``submission_id``,
+    ``payout_key`` of all acted upon already.
     """
 
+    asked: frozenset[str]
     submissions: pl.DataFrame
     tasks: pl.DataFrame
+    medians: pl.DataFrame
     standing: pl.DataFrame
     payouts: pl.DataFrame
+    taken: pl.DataFrame
     members: pl.DataFrame
 
 
@@ -131,6 +147,11 @@ PAYOUTS: Final[Schema] = {
 """``submission_id`` and ``revision`` are those last acted upon; ``case_state`` is ``open``,
 ``confirmed``, ``appealed``, ``overturned``, ``withdrawn``, ``lapsed`` or null; ``decided_codes`` are the
 reason codes that a person has judged already."""
+
+MEDIANS: Final[Schema] = {"currency": _S, "median_minor": pl.Float64()}
+TAKEN: Final[Schema] = {"task_id": _S, "taken": _I}
+TAKES_A_SLOT: Final[tuple[PayoutState, ...]] = ("waiting", "held", "posted")
+"""The states of a payout in which it takes one of its task's places."""
 
 CREDIT_ENTRIES: Final[Schema] = {
     "sequence": _I, "entry_id": _S, "worker_id": _S, "kind": _S, "r_milli": _I, "s_milli": _I,

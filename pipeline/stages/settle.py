@@ -12,12 +12,21 @@ import polars as pl
 
 from pipeline.model import frames, money
 from pipeline.model.decisions import PAYS
-from pipeline.model.money import Action, ActionKind, Link, Plan, SettleFacts, payout_key, waits_only
+from pipeline.model.money import (
+    TAKES_A_SLOT,
+    Action,
+    ActionKind,
+    Link,
+    Parked,
+    Plan,
+    SettleFacts,
+    payout_key,
+    waits_only,
+)
 
 NO_CURRENCY: Final = "XXX"
 """ISO 4217's code for "no currency": of a held payout whose price is not known yet."""
 
-TAKES_A_SLOT: Final = frozenset({"waiting", "held", "posted"})
 CLUSTERED: Final = ("collusion.", "identity.")
 OPEN: Final = frozenset({"open", "appealed"})
 CLUSTER_CASES: Final = frozenset({"hold", "void", "late", "escalate", "refuse", "rehold"})
@@ -30,28 +39,26 @@ def plan(facts: SettleFacts) -> Plan:
     frames.check(facts.tasks, money.PRICES, "settle: tasks")
     frames.check(facts.standing, money.STANDING, "settle: standing")
     frames.check(facts.payouts, money.PAYOUTS, "settle: payouts")
+    frames.check(facts.taken, money.TAKEN, "settle: taken")
     judged = _judged(facts)
-    live: dict[str, int] = {}
-    for task, state in facts.payouts.select("task_id", "state").iter_rows():
-        if state in TAKES_A_SLOT:
-            live[task] = live.get(task, 0) + 1
+    live: dict[str, int] = dict(facts.taken.iter_rows())
     actions: list[Action] = []
-    unpriced = unslotted = 0
+    parked: dict[str, Parked] = {}
     for row in judged.iter_rows(named=True):
         kind = _step(row)
         if kind is None:
             continue
         if kind in ("post", "withdraw", "wait") and row["state"] != "posted" and not row["priced"]:
-            unpriced += 1
+            parked[row["submission_id"]] = "unpriced"
             continue
         takes = row["state"] not in TAKES_A_SLOT and kind != "void"
         if takes and row["slots"] is not None:
             if live.get(row["task_id"], 0) >= row["slots"]:
-                unslotted += 1
+                parked[row["submission_id"]] = "unslotted"
                 continue
             live[row["task_id"]] = live.get(row["task_id"], 0) + 1
         actions.append(_action(kind, row))
-    return Plan(actions=tuple(actions), unpriced=unpriced, unslotted=unslotted)
+    return Plan(actions=tuple(actions), parked=parked)
 
 
 def restate(facts: SettleFacts, submission_ids: frozenset[str]) -> Plan:
@@ -87,16 +94,20 @@ def _restated(row: Mapping[str, Any]) -> ActionKind | None:
 
 
 def _judged(facts: SettleFacts) -> pl.DataFrame:
-    """Return one row a payout: its newest submission, the evaluation of that, price and state."""
+    """Return one row a payout that is asked for: its newest submission, evaluation, price and state.
+
+    A submission that is not the newest of its chain asks for nothing.
+    """
     chained = facts.submissions.with_columns(_keys(facts).alias("payout_key"))
     newest = (
         chained.sort("submitted_at", "submission_id")
         .group_by("payout_key", maintain_order=True)
         .last()
+        .filter(pl.col("submission_id").is_in(sorted(facts.asked)))
     )
     return (
         newest.join(facts.standing, on="submission_id", how="inner")
-        .join(_priced(facts.tasks), on="task_id", how="left")
+        .join(_priced(facts.tasks, facts.medians), on="task_id", how="left")
         .join(
             facts.payouts.select(
                 "payout_key", "state", "case_kind", "case_state", "decided_codes",
@@ -146,24 +157,28 @@ def _keys(facts: SettleFacts) -> pl.Series:
     )["payout_key"]
 
 
-def _priced(tasks: pl.DataFrame) -> pl.DataFrame:
+def _priced(tasks: pl.DataFrame, medians: pl.DataFrame) -> pl.DataFrame:
     """Add whether the price is known and sane, and a task's weight beside the median bounty."""
     known = (
         pl.col("bounty_minor").is_not_null()
         & pl.col("currency").is_not_null()
         & (pl.col("bounty_minor") <= money.AMOUNT_MAX)
     )
-    median = pl.col("bounty_minor").filter(known).median().over("currency")
+    median = pl.col("median_minor")
     weight = (
         pl.when(known & (median > 0))
         .then((pl.col("bounty_minor") * 1000.0 / median).clip(0, 1000).floor())
         .otherwise(1000.0)
     )
-    return tasks.with_columns(
-        priced=known,
-        weight_permille=weight.fill_null(1000).cast(pl.Int64),
-        bounty_minor=pl.when(known).then("bounty_minor"),
-        currency=pl.when(known).then("currency"),
+    return (
+        tasks.join(medians, on="currency", how="left", maintain_order="left")
+        .with_columns(
+            priced=known,
+            weight_permille=weight.fill_null(1000).cast(pl.Int64),
+            bounty_minor=pl.when(known).then("bounty_minor"),
+            currency=pl.when(known).then("currency"),
+        )
+        .drop("median_minor")
     )
 
 

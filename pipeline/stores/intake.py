@@ -15,8 +15,9 @@ from sqlalchemy.engine import Connection
 
 from pipeline.model.rows import KEYS
 from pipeline.ports import Admission, RawRow, Refusal
+from pipeline.stores import tallies, unsettled
 from pipeline.stores.blobs import BlobStore
-from pipeline.stores.database import Database
+from pipeline.stores.database import Database, insert_rows
 from pipeline.stores.fetch import IDS_PER_QUERY, among, in_chunks
 from pipeline.stores.segments import Segments
 from pipeline.stores.tables import record
@@ -67,6 +68,8 @@ class RecordIntake:
                 self._insert(connection, table, new)
                 self._dirty_after(connection, table, new)
             refused = self._quarantine(connection, [*refusals, *conflicts])
+            if new:
+                _count(connection, table, [row[key] for row in new])
         return Admission(new=len(new), duplicate=duplicate, quarantined=refused)
 
     def admit_events(self, events: pl.DataFrame, refusals: Sequence[Refusal]) -> Admission:
@@ -105,18 +108,17 @@ class RecordIntake:
             doc = connection.execute(sa.select(sa.func.max(record.submissions.c.doc))).scalar()
             first = 0 if doc is None else doc + 1
             rows = [_without(row, "contents") | {"doc": first + i} for i, row in enumerate(new)]
-            connection.execute(record.submissions.insert(), rows)
+            insert_rows(connection, record.submissions, rows)
             files = [
                 {"submission_id": row["submission_id"]} | content
                 for row in new
                 for content in row["contents"]
             ]
-            if files:
-                connection.execute(record.contents.insert(), files)
+            insert_rows(connection, record.contents, files)
         else:
             lists = "skills" if table == "workers" else "reference_digests"
             rows = [dict(row) | {lists: orjson.dumps(row[lists]).decode()} for row in new]
-            connection.execute(TABLES[table].insert(), rows)
+            insert_rows(connection, TABLES[table], rows)
 
     def _dirty_after(
         self, connection: Connection, table: str, new: Sequence[Mapping[str, Any]]
@@ -152,6 +154,17 @@ class RecordIntake:
         unique = list({row["quarantine_id"]: row for row in rows}.values())
         self._database.insert_new(connection, record.quarantine, unique)
         return len(unique)
+
+
+def _count(connection: Connection, table: str, ids: Sequence[str]) -> None:
+    """Keep the tallies true; a task that was not known may be what a payout waited for."""
+    if table == "submissions":
+        tallies.arrived(connection, ids)
+    elif table == "tasks":
+        waited = unsettled.of_tasks(connection, ids)
+        if waited:
+            unsettled.mark(connection, waited)
+            tallies.priced(connection, ids)
 
 
 def _ids(connection: Connection, column: sa.Column[Any], values: Sequence[str]) -> set[str]:

@@ -4,6 +4,7 @@ Many small changes may share one commit: ``run_all`` takes them one after the ot
 transaction, each behind its own savepoint, because what costs is the disk's acknowledgement.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar
@@ -22,16 +23,19 @@ from pipeline.stores import ledger_instructions as instructions
 from pipeline.stores import ledger_payouts as payouts
 from pipeline.stores import ledger_recall as recalling
 from pipeline.stores import ledger_voices as voices
+from pipeline.stores import unsettled
 from pipeline.stores.database import Database
 from pipeline.stores.fetch import fetch_by_ids
 from pipeline.stores.ledger_books import Books, account_id, plain_clause
 from pipeline.stores.ledger_exports import LEDGER_EXPORTS, Export, reconcile
-from pipeline.stores.ledger_facts import read_facts
+from pipeline.stores.ledger_facts import pieces
 from pipeline.stores.tables import ledger as tables
 from pipeline.stores.tables import record
+from pipeline.stores.unsettled import Drawn
 
 T = TypeVar("T")
-ACTIONS_PER_COMMIT: Final = 2_000
+PIECE: Final = 4_000
+"""Submissions that a settlement plans, carries out and commits at a time."""
 
 Standings = Callable[..., pl.DataFrame]
 """``pipeline.stages.credit.standings``: (entries, worker ids, now=, real_names=) to a frame."""
@@ -59,8 +63,11 @@ class Ledger:
 
     def run(self, change: Callable[[Books], T]) -> T:
         """Make one change in a transaction of its own."""
+        return self._run(change, settled=False)
+
+    def _run(self, change: Callable[[Books], T], settled: bool) -> T:
         with self.database.write() as connection:
-            return self._change(connection, change)
+            return self._change(connection, change, settled=settled)
 
     def run_all(self, changes: Sequence[Callable[[Books], Any]]) -> list[Any]:
         """Make several changes with one commit; each gives its result or its ``BountyguardError``.
@@ -77,31 +84,48 @@ class Ledger:
                     results.append(refused)
         return results
 
-    def _change(self, connection: sa.Connection, change: Callable[[Books], T]) -> T:
+    def _change(
+        self, connection: sa.Connection, change: Callable[[Books], T], *, settled: bool = False
+    ) -> T:
         books = Books(connection, self.database, self.clock(), self._clause, self._holdback)
         result = change(books)
-        books.close()
+        books.close(settled=settled)
         return result
 
     # --- the settle stage ------------------------------------------------------------------
 
     def settle(
-        self, plan: Planner, *, progress: Callable[[str, int], None] = lambda step, count: None
+        self,
+        plan: Planner,
+        *,
+        only: Sequence[str] | None = None,
+        piece: int = PIECE,
+        progress: Callable[[str, int], None] = lambda step, count: None,
     ) -> SettleReport:
-        """Plan from what the database says now and carry the plan out, some hundred a commit."""
-        made = plan(read_facts(self.database))
-        return self.carry_out(made, progress=progress)
+        """Plan from what the database says now and carry the plan out, piece by piece of the queue.
 
-    def carry_out(
-        self, plan: Plan, *, progress: Callable[[str, int], None] = lambda step, count: None
-    ) -> SettleReport:
+        A piece is ``piece`` submissions, in order of submission, planned, carried out and ticked off with
+        one commit: however much is queued, one piece is in memory, and a run that was killed goes on
+        with the next. ``only`` plans for these submissions, queued or not.
+        """
+        done: Counter[str] = Counter()
+        for drawn, facts in pieces(self.database, limit=piece, only=only):
+            made = plan(facts)
+            done.update(self._run(lambda books, m=made, d=drawn: _settled(books, m, d), True))  # type: ignore[misc]
+            progress("settle", len(facts.asked))
+        with self.database.read() as connection:
+            waits = unsettled.waiting(connection)
+        return SettleReport(
+            done=done, unpriced=waits.get("unpriced", 0), unslotted=waits.get("unslotted", 0),
+            at=self.clock(),
+        )  # fmt: skip
+
+    def carry_out(self, plan: Plan) -> SettleReport:
         """Carry out a plan. Repeating it, or one made of older facts, changes nothing more."""
-        done: dict[str, int] = {}
-        for start in range(0, len(plan.actions), ACTIONS_PER_COMMIT):
-            some = plan.actions[start : start + ACTIONS_PER_COMMIT]
-            for kind in self.run(lambda books, some=some: _carry_out(books, some)):  # type: ignore[misc]
-                done[kind] = done.get(kind, 0) + 1
-            progress("settle", len(some))
+        done: Counter[str] = Counter()
+        for start in range(0, len(plan.actions), PIECE):
+            some = plan.actions[start : start + PIECE]
+            done.update(self.run(lambda books, some=some: _carry_out(books, some).values()))  # type: ignore[misc]
         return SettleReport(
             done=done, unpriced=plan.unpriced, unslotted=plan.unslotted, at=self.clock()
         )
@@ -293,11 +317,25 @@ class Ledger:
         ]
 
 
-def _carry_out(books: Books, actions: Sequence[Action]) -> list[str]:
+def _settled(books: Books, made: Plan, drawn: Drawn) -> list[str]:
+    """Carry out a plan and tick off what was drawn for it; return the kinds of what was done.
+
+    A step that the books had moved on from stays queued: it is planned again on newer facts.
+    """
+    done = _carry_out(books, made.actions)
+    moved_on = [a.submission_id for a in made.actions if a.submission_id not in done]
+    unsettled.tick_off(books.connection, drawn, made.parked, moved_on)
+    return list(done.values())
+
+
+def _carry_out(books: Books, actions: Sequence[Action]) -> dict[str, str]:
+    """Take these steps; return the kind of each that was taken, by submission."""
     books.load_members([a.submission_id for a in actions])
     books.load_tasks({a.task_id for a in actions})
     books.load([a.payout_key for a in actions], {n for a in actions for n in _accounts_of(a)})
-    return [a.kind for a in actions if payouts.carry_out(books, a, recalling.STEPS)]
+    return {
+        a.submission_id: a.kind for a in actions if payouts.carry_out(books, a, recalling.STEPS)
+    }
 
 
 def _accounts_of(action: Action) -> Iterator[str]:

@@ -6,6 +6,7 @@ two phases: pending, then post, void or expire, once. Nothing is updated in plac
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
@@ -15,10 +16,10 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from pipeline.model.errors import LedgerError
-from pipeline.model.money import AMOUNT_MAX, CREDIT_KINDS, GUARDED, AccountKind
+from pipeline.model.money import AMOUNT_MAX, CREDIT_KINDS, GUARDED, TAKES_A_SLOT, AccountKind
 from pipeline.review.holdback import NOTHING_KEPT, Holdback
-from pipeline.stores import audit
-from pipeline.stores.database import Database
+from pipeline.stores import audit, unsettled
+from pipeline.stores.database import Database, insert_rows
 from pipeline.stores.fetch import IDS_PER_QUERY, among
 from pipeline.stores.tables import ledger as tables
 from pipeline.stores.tables import metadata
@@ -77,7 +78,8 @@ class Books:
         self._members: dict[str, str | None] = {}
         self._made: dict[str, dict[str, Any]] = {}
         self._ended: set[str] = set()
-        self._of_task: dict[str, set[str]] = {}
+        self._places: dict[str, Counter[str]] = {}
+        self._stood: dict[str, str | None] = {}
         self._paid_of: dict[str, set[str]] = {}
         self._rows: dict[str, list[dict[str, Any]]] = {}
 
@@ -127,13 +129,13 @@ class Books:
 
     def member(self, submission_id: str) -> str | None:
         """Return the payout that a submission belongs to; None where it was never acted upon."""
-        self.load_members([submission_id])
+        if submission_id not in self._members:
+            self.load_members([submission_id])
         return self._members[submission_id]
 
     def enrol(self, submission_id: str, payout_key: str) -> bool:
         """Make a submission part of a payout; False where it is part of another one already."""
-        self.load_members([submission_id])
-        known = self._members[submission_id]
+        known = self.member(submission_id)
         if known is None:
             self._members[submission_id] = payout_key
             self.add(
@@ -145,24 +147,33 @@ class Books:
     def slots_taken(self, task_id: str, states: Iterable[str]) -> int:
         """Count the payouts of a task in those states, as they stand inside these books."""
         self.load_tasks([task_id])
-        wanted = frozenset(states)
-        rows = (self._payouts[key] for key in self._of_task[task_id])
-        return sum(row is not None and row["state"] in wanted for row in rows)
+        return sum(self._places[task_id][state] for state in set(states))
 
     def load_tasks(self, task_ids: Iterable[str]) -> None:
-        """Read in bulk the payouts of tasks, to count their places from memory."""
+        """Count in bulk the payouts of tasks by state, so that places are told from memory."""
         table = tables.payouts.c
-        wanted = sorted({t for t in task_ids if t not in self._of_task})
+        wanted = sorted({t for t in task_ids if t not in self._places})
         if not wanted:
             return
+        self._places.update({task_id: Counter() for task_id in wanted})
         for some in _chunks(wanted):
-            query = sa.select(table.payout_key).where(among(table.task_id, some))
-            self.load(self.connection.execute(query).scalars().all())
-        for task_id in wanted:
-            self._of_task[task_id] = set()
-        for key, row in self._payouts.items():
-            if row is not None and row["task_id"] in self._of_task:
-                self._of_task[row["task_id"]].add(key)
+            query = (
+                sa.select(table.task_id, table.state, sa.func.count())
+                .where(among(table.task_id, some))
+                .group_by(table.task_id, table.state)
+            )
+            for task_id, state, count in self.connection.execute(query):
+                self._places[task_id][state] = count
+        new = set(wanted)
+        for key, before in self._stood.items():
+            row = self._payouts[key]
+            if row is not None and row["task_id"] in new:
+                self._move(row["task_id"], before, row["state"])
+
+    def _move(self, task_id: str, before: str | None, after: str) -> None:
+        if before is not None:
+            self._places[task_id][before] -= 1
+        self._places[task_id][after] += 1
 
     def paid_count(self, worker_id: str, *, other_than: str) -> int:
         """Count a worker's other payouts that were paid, as they stand inside these books."""
@@ -181,18 +192,22 @@ class Books:
     def put_payout(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Write a payout's row."""
         made = dict(row) | {"changed_at": self.now}
+        was = self.payout(made["payout_key"])
+        before = was["state"] if was else None
+        self._stood.setdefault(made["payout_key"], before)
         if made["state"] == "posted" and made["worker_id"] in self._paid_of:
             self._paid_of[made["worker_id"]].add(made["payout_key"])
         self._payouts[made["payout_key"]] = made
-        if made["task_id"] in self._of_task:
-            self._of_task[made["task_id"]].add(made["payout_key"])
+        if made["task_id"] in self._places:
+            self._move(made["task_id"], before, made["state"])
         self._changed.add(made["payout_key"])
         return made
 
     def account(self, kind: AccountKind, owner: str, currency: str) -> dict[str, Any]:
         """Return an account's row as it stands inside these books, opened if need be."""
         name = account_id(kind, owner, currency)
-        self.load((), [name])
+        if name not in self._asked_accounts:
+            self.load((), [name])
         if name not in self._accounts:
             self._accounts[name] = {
                 "account_id": name, "kind": kind, "owner": owner, "currency": currency,
@@ -300,7 +315,8 @@ class Books:
 
     def _moved(self, name: str) -> dict[str, Any]:
         """An account whose sums are about to change."""
-        self.load((), [name])
+        if name not in self._asked_accounts:
+            self.load((), [name])
         self._moved_accounts.add(name)
         return self._accounts[name]
 
@@ -398,12 +414,15 @@ class Books:
 
     # --- closing ---------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Write everything. The transaction around the books commits it, all or nothing."""
+    def close(self, *, settled: bool = False) -> None:
+        """Write everything. The transaction around the books commits it, all or nothing.
+
+        What belongs to a changed payout is queued for the next settlement, unless one is what has
+        ``settled`` it; so are all submissions of a task of which a place came free.
+        """
         run = self.connection.execute
         opened = [a for n, a in self._accounts.items() if n not in self._known_accounts]
-        if opened:
-            run(tables.accounts.insert(), opened)
+        insert_rows(self.connection, tables.accounts, opened)
         moved = sorted(self._moved_accounts & self._known_accounts)
         kept = [_sums(self._accounts[name]) for name in moved]
         if kept:
@@ -413,11 +432,11 @@ class Books:
                 .values({name: sa.bindparam(f"new_{name}") for name in SUMS}),
                 kept,
             )
-        if self._made:
-            run(tables.transfers.insert(), list(self._made.values()))
+        insert_rows(self.connection, tables.transfers, list(self._made.values()))
         self._close_payouts()
         for name, rows in self._rows.items():
-            run(metadata.tables[name].insert(), rows)
+            insert_rows(self.connection, metadata.tables[name], rows)
+        unsettled.mark(self.connection, self._unsettled(settled))
         run(
             sa.update(tables.heads)
             .where(tables.heads.c.name == "ledger")
@@ -428,12 +447,24 @@ class Books:
             )
         )
 
+    def _unsettled(self, settled: bool) -> set[str]:
+        changed = [row for key in sorted(self._changed) if (row := self._payouts[key])]
+        freed = {
+            row["task_id"]
+            for row in changed
+            if self._stood[row["payout_key"]] in TAKES_A_SLOT and row["state"] not in TAKES_A_SLOT
+        }
+        found = unsettled.of_tasks(self.connection, freed)
+        if not settled:
+            pairs = {(row["task_id"], row["worker_id"]) for row in changed}
+            found |= unsettled.of_pairs(self.connection, pairs)
+        return found
+
     def _close_payouts(self) -> None:
         changed = [row for k in sorted(self._changed) if (row := self._payouts[k])]
         new = [r for r in changed if r["payout_key"] not in self._known_payouts]
         old = [r for r in changed if r["payout_key"] in self._known_payouts]
-        if new:
-            self.connection.execute(tables.payouts.insert(), new)
+        insert_rows(self.connection, tables.payouts, new)
         names = [c.name for c in tables.payouts.c if c.name != "payout_key"]
         if old:
             self.connection.execute(

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from pipeline.model.errors import LedgerError
+from pipeline.model.money import TAKES_A_SLOT as TAKES_A_SLOT
 from pipeline.model.money import Action, decision_id
 from pipeline.stores import ledger_opening as opening
 from pipeline.stores.ledger_books import SYSTEM, Books
@@ -18,7 +19,6 @@ from pipeline.stores.ledger_credit import standing_credit
 from pipeline.stores.ledger_holdback import keep_back
 from pipeline.stores.ledger_instructions import disburse
 
-TAKES_A_SLOT: Final = ("waiting", "held", "posted")
 NO_CURRENCY: Final = "XXX"
 
 Step = Callable[[Books, Action, Mapping[str, Any] | None], bool]

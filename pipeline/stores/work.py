@@ -6,9 +6,10 @@ changes nothing.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -18,13 +19,16 @@ from sqlalchemy.engine import Connection
 
 from pipeline.model import frames
 from pipeline.ports import Ticket
-from pipeline.stores.database import Database
+from pipeline.stores import tallies, unsettled
+from pipeline.stores.database import Database, insert_rows
 from pipeline.stores.fetch import IDS_PER_QUERY, among, fetch_by_ids, in_chunks
 from pipeline.stores.segments import Segment, Segments
 from pipeline.stores.tables import record
 
 DIRTY = record.dirty
 JSON_LISTS = ("reason_codes",)
+IDS_PER_PAGE = 50_000
+"""Submissions that a window is queued by at a time."""
 
 
 def mark_dirty(connection: Connection, submission_ids: Iterable[str], *, depth: int) -> None:
@@ -96,9 +100,24 @@ class WorkQueue:
 
     def queue_all(self, *, depth: int) -> None:
         """Queue everything known: after a change of rules (2) or of a detector (0)."""
+        self.queue_window(None, None, depth=depth)
+
+    def queue_window(self, since: datetime | None, until: datetime | None, *, depth: int) -> int:
+        """Queue what was handed in within [since, until), page by page; return how many that is."""
+        at, name = record.submissions.c.submitted_at, record.submissions.c.submission_id
+        query = sa.select(at, name).order_by(at, name).limit(IDS_PER_PAGE)
+        if since is not None:
+            query = query.where(at >= since)
+        if until is not None:
+            query = query.where(at < until)
+        count, page = 0, query
         with self._database.write() as connection:
-            ids = connection.execute(sa.select(record.submissions.c.submission_id)).scalars().all()
-            mark_dirty(connection, ids, depth=depth)
+            while rows := connection.execute(page).all():
+                mark_dirty(connection, [row[1] for row in rows], depth=depth)
+                count += len(rows)
+                last = sa.tuple_(sa.literal(rows[-1][0], at.type), sa.literal(rows[-1][1]))
+                page = query.where(sa.tuple_(at, name) > last)
+        return count
 
     def write_fingerprints(self, made: pl.DataFrame) -> Written:
         """Write fingerprints to a file. They do not count until ``keep_fingerprints`` names it."""
@@ -126,8 +145,7 @@ class WorkQueue:
             if segment:
                 self._segments.enlist(connection, [segment])
             self._forget(connection, record.fingerprinted, tickets, tuple(versions))
-            if rows:
-                connection.execute(record.fingerprinted.insert(), rows)
+            insert_rows(connection, record.fingerprinted, rows)
 
     def move_on(
         self, tickets: Sequence[Ticket], touched: Iterable[str] | None, *, depth: int
@@ -181,8 +199,8 @@ class WorkQueue:
         """
         with self._database.write() as connection:
             self._replace(connection, tickets, signals, abstentions, ran, detectors)
-            added = self._append(connection, assessments, now)
             _tick_off(connection, tickets)
+            added = self._append(connection, assessments, now)
         return added
 
     def _replace(
@@ -197,13 +215,10 @@ class WorkQueue:
         for table in (record.signals, record.abstentions, record.ran):
             self._forget(connection, table, tickets, detectors)
         rows = [row | {"signal_id": _signal_id(row)} for row in signals.iter_rows(named=True)]
-        if rows:
-            connection.execute(record.signals.insert(), rows)
-        if abstentions.height:
-            unique = abstentions.unique(["submission_id", "detector", "code"], keep="first")
-            connection.execute(record.abstentions.insert(), unique.to_dicts())
-        if ran.height:
-            connection.execute(record.ran.insert(), ran.to_dicts())
+        insert_rows(connection, record.signals, rows)
+        unique = abstentions.unique(["submission_id", "detector", "code"], keep="first")
+        insert_rows(connection, record.abstentions, unique.to_dicts())
+        insert_rows(connection, record.ran, ran.to_dicts())
 
     @staticmethod
     def _forget(
@@ -233,7 +248,13 @@ class WorkQueue:
                     "evaluation_status": "superseding" if revision else "new",
                 }
             )
-        self._database.insert_new(connection, record.assessments, rows)
+        if self._database.is_sqlite:  # one writer at a time: no revision can be there already
+            insert_rows(connection, record.assessments, rows)
+        else:
+            self._database.insert_new(connection, record.assessments, rows)
+        names = [row["submission_id"] for row in rows]
+        unsettled.mark(connection, names)
+        tallies.judged(connection, names)
         return len(rows)
 
     def findings(
@@ -265,26 +286,22 @@ def _all_wait(connection: Connection, depth: int) -> bool:
 
 def _advance(connection: Connection, tickets: Sequence[Ticket], *, depth: int) -> None:
     """Move tickets on, except those that were marked again since they were drawn."""
-    statement = (
-        sa.update(DIRTY)
-        .where(
-            DIRTY.c.submission_id == sa.bindparam("who"),
-            DIRTY.c.generation == sa.bindparam("drawn"),
-        )
-        .values(depth=depth)
-    )
-    rows = [{"who": t.submission_id, "drawn": t.generation} for t in tickets]
-    if rows:
-        connection.execute(statement, rows)
+    for drawn in _drawn(tickets):
+        connection.execute(sa.update(DIRTY).where(drawn).values(depth=depth))
 
 
 def _tick_off(connection: Connection, tickets: Sequence[Ticket]) -> None:
     """Take tickets from the queue, except those that were marked again since they were drawn."""
-    statement = sa.delete(DIRTY).where(
-        DIRTY.c.submission_id == sa.bindparam("who"), DIRTY.c.generation == sa.bindparam("drawn")
-    )
-    if rows := [{"who": t.submission_id, "drawn": t.generation} for t in tickets]:
-        connection.execute(statement, rows)
+    for drawn in _drawn(tickets):
+        connection.execute(sa.delete(DIRTY).where(drawn))
+
+
+def _drawn(tickets: Sequence[Ticket]) -> Iterator[sa.ColumnElement[bool]]:
+    """Say which rows of the queue stand as they were drawn, a few thousand at a time."""
+    ordered = sorted(tickets, key=lambda t: t.generation)
+    for generation, group in groupby(ordered, key=lambda t: t.generation):
+        for some in in_chunks([t.submission_id for t in group], IDS_PER_QUERY):
+            yield sa.and_(among(DIRTY.c.submission_id, some), DIRTY.c.generation == generation)
 
 
 def _standing(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[int, str]]:

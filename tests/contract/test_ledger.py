@@ -291,7 +291,7 @@ def test_reports_lose_weight_when_they_are_wrong_and_make_a_person_look(world: W
     world.whole()
 
 
-def test_a_plan_reads_only_tasks_with_something_to_settle(world: World) -> None:
+def test_a_plan_reads_only_what_was_judged_since_the_last(world: World) -> None:
     world.task("other", slots=None)
     for i in range(6):
         world.submit(f"s{i}", "other" if i % 2 else "t", worker=f"w{i}", minute=i)
@@ -301,9 +301,10 @@ def test_a_plan_reads_only_tasks_with_something_to_settle(world: World) -> None:
     assert read_facts(world.database).submissions.is_empty()
     world.judge("s1", "block_and_review", revision=2, codes=["file.identical"])
     facts = read_facts(world.database)
-    assert facts.submissions["submission_id"].to_list() == ["s1", "s3", "s5"]
+    assert facts.submissions["submission_id"].to_list() == ["s1"]
     assert dict(facts.standing.select("submission_id", "revision").iter_rows())["s1"] == 2
-    assert facts.payouts.height == facts.members.height == 3
+    assert facts.payouts.height == facts.members.height == 1
+    assert dict(facts.taken.iter_rows()) == {"other": 3}
     world.settle()
     assert world.payout("s1")["case_kind"] == "late"
     world.judge("s3", "block_and_review", revision=2)

@@ -9,6 +9,9 @@ import sqlalchemy as sa
 
 from pipeline.stores.tables import Instant, metadata
 
+HELD = "outcome IN ('block_and_review', 'decline')"
+"""Where a payout is held or refused: few rows of many, found by an index of their own."""
+
 tasks = sa.Table(
     "tasks",
     metadata,
@@ -30,6 +33,7 @@ tasks = sa.Table(
     sa.Column("reference_digests", sa.Text, nullable=False),
     sa.Column("extra", sa.Text, nullable=False),
     sa.Column("row_digest", sa.String(64), nullable=False),
+    sa.Index(None, "currency", "bounty_minor"),
 )
 
 workers = sa.Table(
@@ -57,15 +61,18 @@ submissions = sa.Table(
     sa.Column("submitted_at", Instant, nullable=False),
     sa.Column("text", sa.Text, nullable=False),
     sa.Column("session_id", sa.String(128), index=True),
-    sa.Column("device_id", sa.String(128), index=True),
+    sa.Column("device_id", sa.String(128)),
     sa.Column("ip", sa.Text),
     sa.Column("supersedes", sa.String(128), index=True),
     sa.Column("extra", sa.Text, nullable=False),
     sa.Column("row_digest", sa.String(64), nullable=False),
-    sa.Index(None, "task_id", "submitted_at"),
-    sa.Index(None, "worker_id", "submitted_at"),
+    sa.Index(None, "task_id", "submitted_at", "submission_id", "worker_id"),
+    sa.Index(None, "worker_id", "submitted_at", "submission_id", "device_id"),
+    sa.Index(None, "device_id", "submitted_at", "worker_id", "submission_id"),
     sa.Index(None, "submitted_at", "submission_id"),
 )
+"""The indexes by task, worker and device hold what counters and rooms ask of many rows: the rows
+themselves, with their texts, lie elsewhere and far apart."""
 
 contents = sa.Table(
     "contents",
@@ -217,8 +224,38 @@ assessments = sa.Table(
     sa.Column("evaluated_at", Instant, nullable=False),
     sa.Column("evaluation_status", sa.Text, nullable=False),
     sa.Index(None, "evaluated_at"),
+    sa.Index(None, "outcome", sqlite_where=sa.text(HELD), postgresql_where=sa.text(HELD)),
 )
 """Every evaluation that said something new, append-only; the one with the highest revision stands."""
+
+unsettled = sa.Table(
+    "unsettled",
+    metadata,
+    sa.Column("submitted_at", Instant, primary_key=True),
+    sa.Column("submission_id", sa.String(128), primary_key=True),
+    sa.Column("generation", sa.BigInteger, nullable=False),
+    sa.Column("parked", sa.String(10)),
+    sa.Index(
+        None, "submitted_at", "submission_id", sqlite_where=sa.text("parked IS NULL"),
+        postgresql_where=sa.text("parked IS NULL"),
+    ),
+    sqlite_with_rowid=False,
+)  # fmt: skip
+"""The queue of what a settlement is to look at, in order of submission: what was judged, or whose task
+or payout changed, since it was last looked at. ``parked`` says what it waits for: ``unpriced`` until its
+task's price is known, ``unslotted`` until a place comes free. ``generation`` as in ``dirty``."""
+
+tallies = sa.Table(
+    "tallies",
+    metadata,
+    sa.Column("day", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("outcome", sa.String(20), primary_key=True),
+    sa.Column("currency", sa.String(3), primary_key=True),
+    sa.Column("submissions", sa.BigInteger, nullable=False),
+    sa.Column("bounty_minor", sa.BigInteger, nullable=False),
+)
+"""How many hand-ins a day (since the epoch, UTC) have, by the outcome that stands ("" waits to be judged)
+and currency ("" is not known); kept in the transaction of what it counts."""
 
 assets = sa.Table(
     "assets",
