@@ -70,6 +70,7 @@ def timed_stores() -> Iterator[dict[str, float]]:
     from sqlalchemy.engine.cursor import CursorFetchStrategy
     from sqlalchemy.engine.default import DefaultDialect
 
+    from pipeline.stores import fetch
     from pipeline.stores.database import Database
     from pipeline.stores.objects import FolderObjects
 
@@ -101,14 +102,14 @@ def timed_stores() -> Iterator[dict[str, float]]:
         with timing("transactions"), write(self) as connection:
             yield connection
 
-    patched: list[tuple[type[Any], str]] = [
+    patched: list[tuple[Any, str]] = [
         (DefaultDialect, "do_execute"), (DefaultDialect, "do_executemany"),
-        (DefaultDialect, "do_commit"), (CursorFetchStrategy, "fetchall"), (FolderObjects, "put"),
+        (DefaultDialect, "do_commit"), (CursorFetchStrategy, "fetchall"), (fetch, "drawn"), (FolderObjects, "put"),
     ]  # fmt: skip
     before = [(kind, name, getattr(kind, name)) for kind, name in patched]
     for kind, name, work in before:
         setattr(kind, name, timed(work))
-    Database.write = slow_write  # type: ignore[assignment,method-assign]
+    Database.write = slow_write  # type: ignore[method-assign]
     try:
         yield spent
     finally:

@@ -65,6 +65,10 @@ def _key(value: str) -> int:
     return xxhash.xxh3_64_intdigest(value.encode())
 
 
+_WORK: Final = ("submission_id", "worker_id", "device_id")
+"""What is read of an account's work to tell which devices it used."""
+
+
 class IdentityDetector:
     """Reports submissions of accounts that share a device or a payout account as one person does."""
 
@@ -195,19 +199,23 @@ class IdentityDetector:
         found = [keyed.clear()]
         seen: set[str] = set()
         workers: set[str] = set()
+        # most of what shares a key with an account is that account's own work: it is read once
+        own = set(batch.submissions["worker_id"])
+        theirs = past.of_worker(sorted(own), columns=_WORK)
+        whose = dict(theirs.select("submission_id", "worker_id").iter_rows())
         for _ in range(HOPS_MAX):
             reached = set(self._sharers(keyed, past, df_max)) - seen
             if not reached:
                 break
-            who = past.submissions(sorted(reached), columns=("worker_id",))
-            fresh = set(who["worker_id"]) - workers
-            theirs = past.of_worker(
-                sorted(fresh), columns=("submission_id", "worker_id", "device_id")
-            )
-            keyed = _with_payout(theirs, past)
+            others = past.submissions(sorted(reached - whose.keys()), columns=("worker_id",))
+            who = {whose[name] for name in reached if name in whose} | set(others["worker_id"])
+            fresh = who - workers
+            read = past.of_worker(sorted(fresh - own), columns=_WORK)
+            rows = pl.concat([theirs.filter(pl.col("worker_id").is_in(sorted(fresh))), read])
+            keyed = _with_payout(rows, past)
             found.append(keyed)
             workers |= fresh
-            seen |= reached | set(theirs["submission_id"])
+            seen |= reached | set(rows["submission_id"])
         return _sharing(pl.concat(found))
 
     @staticmethod

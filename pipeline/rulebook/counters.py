@@ -31,14 +31,16 @@ HISTORY: Final[frames.Schema] = {
 """One row a submission. ``held_at`` when it was held (null: never), ``overturned_at`` when a person
 overturned that. The amount's currency is the platform's own; several are not added up."""
 
-_KEY: Final = {
+KEY: Final = {
     "worker": "worker_id",
     "device": "device_id",
     "ip": "ip",
     "publisher": "publisher_id",
     "task": "task_id",
 }
-_INSTANT: Final = {"holds": "held_at", "overturns": "overturned_at"}
+"""The column of HISTORY that each counter counts by."""
+INSTANT: Final = {"holds": "held_at", "overturns": "overturned_at"}
+"""What counts from when it was decided, and its column; the rest counts from when it was handed in."""
 
 
 def count(
@@ -55,7 +57,7 @@ def count(
         {"submission_id": list(submission_ids)}, schema={"submission_id": pl.String}
     )
     own = history.join(asked, on="submission_id", how="semi")
-    ordered = {by: _of_keys(history, own, _KEY[by]) for by in {c.by for c in counters}}
+    ordered = {by: _of_keys(history, own, KEY[by]) for by in {c.by for c in counters}}
     result = asked
     for counter in counters:
         rows = ordered[counter.by]
@@ -79,7 +81,7 @@ def _windowed(rows: pl.DataFrame, counter: Counter) -> npt.NDArray[np.int64]:
     group = rows["group"].to_numpy().astype(np.int64)
     at = rows["submitted_at"].cast(pl.Int64).to_numpy()
     since = at - counter.window_s * 1_000_000
-    if instant := _INSTANT.get(counter.of):
+    if instant := INSTANT.get(counter.of):
         marks = rows.select("group", instant).drop_nulls(instant).sort("group", instant)
         of = marks["group"].to_numpy().astype(np.int64)
         when = marks[instant].cast(pl.Int64).to_numpy()
@@ -152,7 +154,7 @@ class Online:
         """Take a submission in (HISTORY's names) and return its counts, None where the key is null."""
         at: datetime = submission["submitted_at"]
         for by in {c.by for c in self._counters}:
-            if (key := submission.get(_KEY[by])) is not None:
+            if (key := submission.get(KEY[by])) is not None:
                 row = (at, submission["worker_id"], submission.get("amount_minor") or 0)
                 self._rows.setdefault((by, key), []).append(row)
         return {c.name: self._count(c, submission) for c in self._counters}
@@ -160,16 +162,16 @@ class Online:
     def mark(self, of: str, submission: dict[str, Any], at: datetime) -> None:
         """Say that a submission was held or overturned (``of``: ``holds``, ``overturns``)."""
         for by in {c.by for c in self._counters if c.of == of}:
-            if (key := submission.get(_KEY[by])) is not None:
+            if (key := submission.get(KEY[by])) is not None:
                 self._marks.setdefault((of, by, key), []).append(at)
 
     def _count(self, counter: Counter, submission: dict[str, Any]) -> int | None:
-        key = submission.get(_KEY[counter.by])
+        key = submission.get(KEY[counter.by])
         if key is None:
             return None
         at: datetime = submission["submitted_at"]
         since = at - timedelta(seconds=counter.window_s)
-        if counter.of in _INSTANT:
+        if counter.of in INSTANT:
             marks = self._marks.get((counter.of, counter.by, key), [])
             return sum(since < mark <= at for mark in marks)
         rows = [r for r in self._rows.get((counter.by, key), []) if since < r[0] <= at]

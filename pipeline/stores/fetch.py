@@ -28,8 +28,10 @@ def fetch(
     narrowed = query.with_only_columns(
         *(_raw(by_name[name]).label(name) for name in schema), maintain_column_froms=True
     )
-    rows = connection.execute(narrowed).all()
+    rows = drawn(connection.execute(narrowed))
     flat = {name: _storage(dtype) for name, dtype in schema.items()}
+    if connection.dialect.name == "sqlite":
+        flat |= {name: pl.Int64() for name, dtype in flat.items() if dtype == pl.Boolean()}
     columns = zip(*rows, strict=True) if rows else ((),) * len(flat)
     frame = pl.DataFrame(
         [pl.Series(n, c, dtype=t) for (n, t), c in zip(flat.items(), columns, strict=True)]
@@ -39,6 +41,15 @@ def fetch(
         for n, dtype in schema.items()
         if dtype != flat[n]
     )
+
+
+def drawn(result: sa.CursorResult[Any]) -> list[tuple[Any, ...]]:
+    """Return all rows as the driver gives them: no column that is fetched here needs to be converted."""
+    if result.cursor is None:
+        raise TypeError("the statement gives no rows")
+    rows = list(result.cursor.fetchall())
+    result.close()
+    return rows
 
 
 class _Strings(sa.TypeDecorator[list[str]]):
