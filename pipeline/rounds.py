@@ -8,6 +8,7 @@ by one writer, in the order of the partitions.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import Any, Final, Protocol
 
 import polars as pl
@@ -20,6 +21,9 @@ ROUND: Final = 8_192
 """Tickets drawn at a time. What is read once a round (windows, histories) is shared by that many."""
 PART: Final = 2_048
 """Submissions of a part. One that is fingerprinted, with its files decoded, has a quarter of it."""
+
+LOOKED_S: Final = 20.0
+"""Seconds of looking after which it is written down who was looked at: a kill repeats no more."""
 
 Part = Sequence[Ticket]
 Decided = tuple[Found, pl.DataFrame]
@@ -120,14 +124,38 @@ def _look(
 ) -> None:
     first, second = first_and_second(bench.detectors)
     while tickets := work.next(1, ROUND):
+        looked: list[Part] = []
+        begun = monotonic()
         for part, found in hands.look(cut(tickets, size)):
             work.keep_findings(part, found.signals, found.abstentions, found.ran, names_of(first))
-            reached: frozenset[str] = frozenset()
-            if second:
-                batch = with_signals(known.batch(ids_of(part)), found.signals)
-                reached = touched(batch, known, second)
-            work.move_on(part, reached, depth=2)
+            looked.append(part)
+            if monotonic() - begun > LOOKED_S:
+                _pass_on(work, known, looked, first, second)
+                looked, begun = [], monotonic()
             progress("look", len(part))
+        _pass_on(work, known, looked, first, second)
+        progress("look", 0)
+
+
+def _pass_on(
+    work: Work,
+    known: Known,
+    looked: Sequence[Part],
+    first: Sequence[Detector],
+    second: Sequence[Detector],
+) -> None:
+    """Move on what was looked at, and queue whom it touched: nobody new while everybody waits."""
+    whole = [ticket for part in looked for ticket in part]
+    if not whole or (second and work.move_on(whole, None, depth=2)):
+        return
+    names = names_of(first)
+    for part in looked:
+        reached: frozenset[str] = frozenset()
+        if second:
+            kept = _of(Found(*work.findings(ids_of(part))), names)
+            batch = with_signals(known.batch(ids_of(part)), kept.signals)
+            reached = touched(batch, known, second)
+        work.move_on(part, reached, depth=2)
 
 
 def _decide(
