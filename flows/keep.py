@@ -25,8 +25,6 @@ from pipeline.rulebook import load
 T = TypeVar("T")
 DEPTH_RULES, DEPTH_CIRCUMSTANCES, DEPTH_DETECTORS = 2, 1, 0
 """How much is done again: rules alone, findings that rest on others too, or fingerprints too."""
-QUEUED_MAX = 1_000_000
-"""Submissions that one window queues; a larger one is taken in several (``backfill`` takes days)."""
 
 
 class Incident(RuntimeError):
@@ -83,9 +81,7 @@ def _queued(since: datetime | None, until: datetime | None, depth: int) -> Calla
     """Make the work of queueing a window; it returns how many submissions that is."""
 
     def work(house: House) -> int:
-        known = house.known.window(since=since, until=until, limit=QUEUED_MAX)
-        house.work.queue(known["submission_id"].to_list(), depth=depth)
-        return known.height
+        return house.work.queue_window(since, until, depth=depth)
 
     return work
 
@@ -96,6 +92,8 @@ def collusion_flow(home: str | None = None, until: datetime | None = None) -> in
 
     def work(house: House) -> int:
         found = sweep(house.known, until or house.settings.now())
+        for name, (verdicts, submissions) in found.assets.items():
+            line.keep_wide(house, name, verdicts, submissions)
         house.work.queue(found.submission_ids, depth=DEPTH_CIRCUMSTANCES)
         return len(found.submission_ids)
 

@@ -345,6 +345,45 @@ def _calibrated(house: House) -> None:
     known = house.known.count()
     if not _fit(house, known, always=False):
         _watch(house, known)
+    _judge_wide(house, known)
+
+
+def _judge_wide(house: House, known: int) -> None:
+    """Judge whole each window of the collusion room that is too large to be judged with every batch.
+
+    Done the first time, and anew where the window has grown by a tenth since; the schedule does it
+    hourly. Of whom another thing is said than before is queued.
+    """
+    from detectors.collusion import wide
+    from detectors.collusion.room import EPOCH, HORIZONS, windows_of
+    from detectors.collusion.sweep import judged_whole
+
+    newest = house.known.newest()
+    if newest is None or known <= min(h.rows_max for h in HORIZONS if h.wide_max):
+        return
+    days = standing.days(house.database, since=EPOCH, until=newest + timedelta(microseconds=1))
+    at = pl.lit(EPOCH) + pl.duration(days=pl.col("day"))
+    dated = days.select(at.alias("at"), "submissions")
+    for horizon, since in windows_of(dated["at"]):
+        inside = pl.col("at").is_between(since, since + horizon.length, closed="left")
+        rows = int(dated.filter(inside)["submissions"].sum())
+        name = wide.name_of(horizon.name, since)
+        note = house.assets.note(name)
+        before = orjson.loads(note)["submissions"] if note else 0
+        if not horizon.rows_max < rows <= horizon.wide_max or rows * 10 <= before * 11:
+            continue
+        told = wide.unpack(house.assets.get(name) or b"[]")
+        made = judged_whole(house.known, horizon, since)
+        keep_wide(house, name, wide.pack(made), rows)
+        now = wide.unpack(house.assets.get(name) or b"[]")
+        changed = {key[0] for key in told.keys() | now.keys() if told.get(key) != now.get(key)}
+        house.work.queue(changed, depth=1)
+
+
+def keep_wide(house: House, name: str, verdicts: bytes, submissions: int) -> None:
+    """Keep what is said of a large window of the collusion room, and of how many submissions."""
+    note = orjson.dumps({"submissions": submissions}).decode()
+    house.assets.put(name, verdicts, note=note, now=house.settings.now())
 
 
 def _watch(house: House, known: int) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from detectors.collusion.wide import COLUMNS
 from detectors.kit.graph.clusters import (
     Cluster,
     Key,
@@ -201,11 +202,7 @@ def proven_strength(crew: Crew, case: Sequence[Crew]) -> float:
 
 def digest(window: pl.DataFrame) -> bytes:
     """Tell window frames apart by what ``crews`` and ``dealings`` read of them."""
-    columns = [
-        "submission_id", "task_id", "worker_id", "submitted_at", "publisher_id", "device_id",
-        "bounty_minor", "currency", "payout_account_hash",
-    ]  # fmt: skip
-    rows = window.select(columns).hash_rows(seed=1).to_numpy()
+    rows = window.select(COLUMNS).hash_rows(seed=1).to_numpy()
     return hashlib.blake2b(rows.tobytes(), digest_size=16).digest()
 
 

@@ -1,15 +1,18 @@
 """The collusion detector: deterministic windows, crews and dealings in each, one verdict a submission."""
 
+import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import polars as pl
 
+from detectors.collusion import wide
 from detectors.collusion.crews import Crew, cases, crews, digest, evidence_of, proven_strength
 from detectors.collusion.dealing import Dealing, dealings
+from detectors.collusion.wide import Verdicts
 from detectors.kit.findings import FindingsBuilder, canonical_json
 from detectors.kit.graph.clusters import Cluster, Key, Link, Member
 from pipeline.model import frames
@@ -21,7 +24,8 @@ class Horizon:
     """A grid of windows: each ``length`` long, one beginning every ``stride``.
 
     ``pad`` is how far beyond its own submissions a worker counts as active. A window of more than
-    ``rows_max`` submissions is not judged at this horizon.
+    ``rows_max`` submissions is not judged with every batch; up to ``wide_max`` it is judged whole by the
+    schedule, and told from what that found (``collusion.wide``).
     """
 
     name: str
@@ -29,22 +33,22 @@ class Horizon:
     stride: timedelta
     pad: timedelta
     rows_max: int
+    wide_max: int = 0
 
 
 HORIZONS: Final = (
     Horizon(name="weeks", length=timedelta(days=28), stride=timedelta(days=14),
-            pad=timedelta(days=3), rows_max=1_000_000),
+            pad=timedelta(days=3), rows_max=1_000_000, wide_max=10_000_000),
     Horizon(name="year", length=timedelta(days=364), stride=timedelta(days=182),
             pad=timedelta(days=45), rows_max=100_000),
 )  # fmt: skip
 """Four weeks for crews that act now; a year for markets so thin that four weeks hold too little."""
 STRENGTH_MIN: Final = 0.2
 MEMO_MAX: Final = 16
+WINDOWS_MAX: Final = 4
+"""Windows whose digests are kept: as many as every part of a round asks for."""
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-Verdicts = Mapping[tuple[str, str], Mapping[str, Any]]
-"""(submission, reason code) to the arguments of its signal."""
 
 
 class CollusionDetector:
@@ -61,6 +65,7 @@ class CollusionDetector:
 
     def __init__(self) -> None:
         self._memo: OrderedDict[bytes, Verdicts] = OrderedDict()
+        self._digested: list[tuple[pl.DataFrame, bytes]] = []
 
     def fingerprint(self, batch: Batch) -> pl.DataFrame:
         """Remember nothing: the window is the memory."""
@@ -71,6 +76,8 @@ class CollusionDetector:
         mine = batch.ids
         changed: set[str] = set()
         for horizon, since in windows_of(batch.submissions["submitted_at"]):
+            if self._wide(past, horizon, since) is not None:
+                continue  # the schedule names them
             window = self._window(past, horizon, since)
             now = self._judge(window, past, horizon)
             before = self._judge(window.filter(~pl.col("submission_id").is_in(mine)), past, horizon)
@@ -83,7 +90,9 @@ class CollusionDetector:
         mine = set(batch.ids)
         best: dict[tuple[str, str], Mapping[str, Any]] = {}
         for horizon, since in windows_of(batch.submissions["submitted_at"]):
-            verdicts = self._judge(self._window(past, horizon, since), past, horizon)
+            verdicts = self._wide(past, horizon, since)
+            if verdicts is None:
+                verdicts = self._judge(self._window(past, horizon, since), past, horizon)
             for key, said in verdicts.items():
                 if key[0] in mine and (key not in best or best[key]["strength"] < said["strength"]):
                     best[key] = said
@@ -96,29 +105,41 @@ class CollusionDetector:
         until = since + horizon.length
         return past.window(since=since, until=until, limit=horizon.rows_max + 1)
 
+    def _wide(self, past: Past, horizon: Horizon, since: datetime) -> Verdicts | None:
+        """What the schedule found of a window that is too large for every batch; None of any other."""
+        told = past.asset(wide.name_of(horizon.name, since)) if horizon.wide_max else None
+        if told is None:
+            return None
+        return self._remembered(b"wide" + hashlib.sha256(told).digest(), lambda: wide.unpack(told))
+
     def _judge(self, window: pl.DataFrame, past: Past, horizon: Horizon) -> Verdicts:
         """Judge one window. A pure function of the frame; remembered by its content."""
         if window.height > horizon.rows_max:
             return {}
-        owners = past.workers(window["publisher_id"].drop_nulls().unique().sort().to_list())
+        owners = owners_of(past, window)
         key = (
-            digest(window)
+            self._digest(window)
             + canonical_json(owners.select("worker_id", "payout_account_hash").rows()).encode()
         )
-        if key in self._memo:
-            self._memo.move_to_end(key)
-            return self._memo[key]
-        verdicts: dict[tuple[str, str], Mapping[str, Any]] = {}
-        for cluster, inside in cases(crews(window, pad=horizon.pad)):
-            shown = cluster.evidence()
-            for crew in inside:
-                _tell_crew(verdicts, crew, proven_strength(crew, inside), shown)
-        for dealing in dealings(window, owners):
-            _tell_dealing(verdicts, dealing, window)
-        self._memo[key] = verdicts
+        return self._remembered(
+            key, lambda: verdicts_of(window, owners, list(cases(crews(window, pad=horizon.pad))))
+        )
+
+    def _digest(self, window: pl.DataFrame) -> bytes:
+        """Digest a window, once for as long as the very same frame is shown."""
+        for frame, known in self._digested:
+            if frame is window:
+                return known
+        self._digested = [*self._digested[1 - WINDOWS_MAX :], (window, digest(window))]
+        return self._digested[-1][1]
+
+    def _remembered(self, key: bytes, made: Callable[[], Verdicts]) -> Verdicts:
+        if key not in self._memo:
+            self._memo[key] = made()
+        self._memo.move_to_end(key)
         while len(self._memo) > MEMO_MAX:
             self._memo.popitem(last=False)
-        return verdicts
+        return self._memo[key]
 
     def examples(self) -> Iterable[Example]:
         """A brushing crew, a publisher that pays itself, and a popular honest publisher."""
@@ -163,6 +184,25 @@ def windows_of(times: pl.Series) -> list[tuple[Horizon, datetime]]:
         begins = sorted({n - k for n in last for k in range(overlap)})
         found += [(horizon, EPOCH + i * horizon.stride) for i in begins]
     return found
+
+
+def owners_of(past: Past, window: pl.DataFrame) -> pl.DataFrame:
+    """The accounts that publish in a window under the id that they also work under: a WORKERS frame."""
+    return past.workers(window["publisher_id"].drop_nulls().unique().sort().to_list())
+
+
+def verdicts_of(
+    window: pl.DataFrame, owners: pl.DataFrame, found: Sequence[tuple[Cluster, Sequence[Crew]]]
+) -> Verdicts:
+    """Say of whom a window's cases (``crews.cases``) and dealings speak, the surest of each kind."""
+    verdicts: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for cluster, inside in found:
+        shown = cluster.evidence()
+        for crew in inside:
+            _tell_crew(verdicts, crew, proven_strength(crew, inside), shown)
+    for dealing in dealings(window, owners):
+        _tell_dealing(verdicts, dealing, window)
+    return verdicts
 
 
 def _tell_crew(
