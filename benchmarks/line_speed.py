@@ -118,12 +118,15 @@ def timed_stores() -> Iterator[dict[str, float]]:
             setattr(kind, name, work)
 
 
-def one(drop: Path, home: Path, workers: int) -> dict[str, Any]:
+def one(drop: Path, home: Path, workers: int, rooms: list[str]) -> dict[str, Any]:
     """Take a drop through the line in this process; tell what it cost."""
-    from pipeline import line
+    from detectors.registry import ROOMS, detectors
+    from pipeline import bootstrap, line
     from pipeline.bootstrap import open_house
     from pipeline.settings import load_settings
 
+    asked = tuple(r for r in ROOMS if not rooms or r.rpartition(".")[2] in rooms)
+    vars(bootstrap)["registered"] = lambda: detectors(asked)
     warm_up(line, open_house, load_settings, home)
     clock, begun, cpu = Clock(), time.perf_counter(), cpu_s()
     settings = load_settings({"BOUNTYGUARD_WORKERS": str(workers)}, home=home / "home")
@@ -201,14 +204,17 @@ def by_flow(drop: Path, home: Path, workers: int) -> dict[str, Any]:
     return found | {"prefect": round(found["prefect_s"] / found["flow_s"], 3)}
 
 
-def alone(kind: str, count: int, workers: int, folder: Path, flow: bool) -> dict[str, Any]:
+def alone(
+    kind: str, count: int, workers: int, folder: Path, flow: bool, rooms: list[str]
+) -> dict[str, Any]:
     """Measure one size in a process of its own, so that its peak of memory is its own."""
     drop = folder / f"{kind}-{count}"
     if not (drop / "submissions.jsonl").exists():
         write(drop, kind, count)
     with tempfile.TemporaryDirectory(dir=folder) as home:
         done = subprocess.run(
-            [sys.executable, __file__, "--inside", str(drop), home, "--workers", str(workers)],
+            [sys.executable, __file__, "--inside", str(drop), home, "--workers", str(workers),
+             "--rooms", *rooms],
             capture_output=True, check=False,
         )  # fmt: skip
     if done.returncode:
@@ -230,16 +236,19 @@ def main() -> int:
     options.add_argument(
         "--prefect", action="store_true", help="also as a flow, to tell Prefect's share"
     )
+    options.add_argument(
+        "--rooms", nargs="*", default=[], help="only these detectors, to see the other stages alone"
+    )
     options.add_argument("--folder", type=Path, help="where drops are made and kept")
     options.add_argument("--format", choices=("text", "json"), default="text")
     options.add_argument("--inside", type=Path, nargs=2, help=argparse.SUPPRESS)
     told = options.parse_args()
     if told.inside:
-        print(json.dumps(one(told.inside[0], told.inside[1], told.workers)))
+        print(json.dumps(one(told.inside[0], told.inside[1], told.workers, told.rooms)))
         return 0
     with tempfile.TemporaryDirectory() as made:
         folder = told.folder or Path(made)
-        more = told.workers, folder, told.prefect
+        more = told.workers, folder, told.prefect, told.rooms
         first = 0.0
         for count in told.count:
             row = alone(told.kind, count, *more)

@@ -4,7 +4,8 @@
 
 The record is filled by SQL with submissions that are judged and paid, one in a hundred held; then a batch of
 new ones arrives, judged. Told in CPU seconds: ``settle_facts`` (what a settlement is planned from),
-``counts``, ``held`` and ``days`` (what the page of a run shows), ``waiting`` (the queue). SQLite, one process.
+``counts``, ``held`` and ``days`` (what the page of a run shows), ``settle`` (the settlement of the batch) and
+``settle_again`` (one with nothing to do). SQLite, one process.
 """
 
 import argparse
@@ -21,9 +22,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 import sqlalchemy as sa  # noqa: E402
 
 from pipeline.stages.settle import plan  # noqa: E402
-from pipeline.stores import standing  # noqa: E402
+from pipeline.stores import standing, tallies, unsettled  # noqa: E402
 from pipeline.stores.database import Database, open_database  # noqa: E402
+from pipeline.stores.ledger import Ledger  # noqa: E402
 from pipeline.stores.ledger_facts import read_facts  # noqa: E402
+from pipeline.stores.tables import ledger, record  # noqa: E402
 
 SLOTS = 40
 BATCH = 200
@@ -73,6 +76,11 @@ def fill(database: Database, known: int) -> None:
         ):  # fmt: skip
             rows = ROWS.format(first=0, last=last)
             connection.exec_driver_sql(statement.format(rows=rows, **more))
+        ids = list(connection.execute(sa.select(record.submissions.c.submission_id)).scalars())
+        tallies.arrived(connection, ids)
+        tallies.judged(connection, ids)
+        members = connection.execute(sa.select(ledger.payout_members.c.submission_id)).scalars()
+        unsettled.mark(connection, set(ids) - set(members))
         connection.execute(sa.text("ANALYZE"))
 
 
@@ -100,6 +108,11 @@ def measure(known: int, folder: Path) -> dict[str, Any]:
         "held_s": timed(lambda: standing.held(database))[0],
         "days_s": timed(lambda: standing.days(database, since=month, until=newest))[0],
     }  # fmt: skip
+    books = Ledger(database, lambda: newest)
+    for name in ("settle_s", "settle_again_s"):
+        begun = time.process_time()
+        books.settle(plan)
+        told[name] = round(time.process_time() - begun, 4)
     database.close()
     return told
 
