@@ -120,13 +120,13 @@ def timed_stores() -> Iterator[dict[str, float]]:
 
 def one(drop: Path, home: Path, workers: int, rooms: list[str]) -> dict[str, Any]:
     """Take a drop through the line in this process; tell what it cost."""
-    from detectors.registry import ROOMS, detectors
+    from detectors.registry import detectors
     from pipeline import bootstrap, line
     from pipeline.bootstrap import open_house
     from pipeline.settings import load_settings
 
-    asked = tuple(r for r in ROOMS if not rooms or r.rpartition(".")[2] in rooms)
-    vars(bootstrap)["registered"] = lambda: detectors(asked)
+    asked = tuple(d for d in detectors() if not rooms or d.spec.name in rooms)
+    vars(bootstrap)["registered"] = lambda: asked
     warm_up(line, open_house, load_settings, home)
     clock, begun, cpu = Clock(), time.perf_counter(), cpu_s()
     settings = load_settings({"BOUNTYGUARD_WORKERS": str(workers)}, home=home / "home")
