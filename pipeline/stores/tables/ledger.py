@@ -103,6 +103,7 @@ payout_members = sa.Table(
     metadata,
     sa.Column("submission_id", sa.String(128), primary_key=True),
     sa.Column("payout_key", sa.String(40), nullable=False, index=True),
+    sqlite_with_rowid=False,
 )
 """A submission belongs to one payout, for ever."""
 

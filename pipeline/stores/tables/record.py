@@ -155,6 +155,7 @@ fingerprinted = sa.Table(
     sa.Column("detector", sa.String(64), primary_key=True),
     sa.Column("version", sa.String(64), nullable=False),
     sa.Column("segment_id", sa.String(64)),
+    sqlite_with_rowid=False,
 )
 """In which segment a detector's fingerprints of a submission stand; null where it made none. Rows of
 a submission in any other segment are stale."""
@@ -195,6 +196,7 @@ abstentions = sa.Table(
     sa.Column("code", sa.String(64), primary_key=True),
     sa.Column("detector_version", sa.Text, nullable=False),
     sa.Column("why", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 ran = sa.Table(
@@ -203,6 +205,7 @@ ran = sa.Table(
     sa.Column("submission_id", sa.String(128), primary_key=True),
     sa.Column("detector", sa.String(64), primary_key=True),
     sa.Column("detector_version", sa.Text, nullable=False),
+    sqlite_with_rowid=False,
 )
 """Which detectors have looked at a submission, and in which version."""
 

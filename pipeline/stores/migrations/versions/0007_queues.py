@@ -16,6 +16,8 @@ WIDER = {
     ("device_id",): ("submitted_at", "worker_id", "submission_id"),
 }
 """Indexes of submissions, and what is added so that they answer without the rows."""
+KEYED = ("fingerprinted", "abstentions", "ran", "payout_members")
+"""Tables with many small rows a submission: SQLite keeps them in the tree of their key alone."""
 QUEUE = """
 INSERT INTO unsettled (submitted_at, submission_id, generation)
 SELECT s.submitted_at, s.submission_id, 1 FROM submissions s
@@ -72,8 +74,29 @@ def upgrade() -> None:
     op.drop_index(op.f("ix_transfers_credit_account"), table_name="transfers")
     for columns, more in WIDER.items():
         _index(columns, (*columns, *more))
+    for name in KEYED:
+        _keep_by_key(name)
     op.execute(QUEUE)
     op.execute(TALLIES)
+
+
+def _keep_by_key(name: str) -> None:
+    """Write a table of SQLite anew, WITHOUT ROWID."""
+    connection = op.get_bind()
+    if connection.dialect.name != "sqlite":
+        return
+    made = sa.text(
+        "SELECT sql FROM sqlite_master WHERE tbl_name = :name AND sql IS NOT NULL ORDER BY type DESC"
+    )
+    table, *indexes = connection.execute(made, {"name": name}).scalars().all()
+    if "WITHOUT ROWID" in table:
+        return
+    op.rename_table(name, f"{name}_before")
+    connection.exec_driver_sql(f"{table} WITHOUT ROWID")
+    connection.exec_driver_sql(f"INSERT INTO {name} SELECT * FROM {name}_before")
+    op.drop_table(f"{name}_before")
+    for index in indexes:
+        connection.exec_driver_sql(index)
 
 
 def _index(before: tuple[str, ...], after: tuple[str, ...]) -> None:
