@@ -141,10 +141,20 @@ def unrelated(
     return pairs, looked, held
 
 
+def interval(found: dict[str, list[bool]], draws: int = 2_000) -> tuple[float, float]:
+    """Bootstrap 95 % of the mean recall over whole sources: what was made from one hangs together."""
+    rates = np.array([np.mean(hits) for hits in found.values()])
+    draw = np.random.default_rng(0)
+    means = rates[draw.integers(0, len(rates), (draws, len(rates)))].mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
 def main() -> int:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--every", type=int, default=12, help="attack every n-th picture")
     ask.add_argument("--peers", action="store_true")
+    ask.add_argument("--misses", action="store_true", help="name what was not found, on stderr")
     ask.add_argument("--format", choices=["table", "json"], default="table")
     args = ask.parse_args()
     files = sorted(p for p in (SHARED / "photos").glob("*") if p.suffix in {".jpg", ".png"})
@@ -177,6 +187,7 @@ def main() -> int:
     ).iter_rows():
         said[sid].append((strength, matched))
     kinds: dict[str, list[bool]] = defaultdict(list)
+    by_source: dict[str, list[bool]] = defaultdict(list)
     for sid in attacked:
         name, source = sid.split("|")
         mine = [
@@ -186,6 +197,9 @@ def main() -> int:
         hits[name]["room"].append(strength >= 0.2)
         hits[name]["room, sure"].append(strength >= 0.5)
         kinds[_kind(source)].append(strength >= 0.2)
+        by_source[source].append(strength >= 0.2)
+        if args.misses and strength < 0.2:
+            print(f"  missed: {sid}", file=sys.stderr)
     pairs, looked, held = unrelated(list(attacked), len(files), said)
     table = {name: {k: float(np.mean(v)) for k, v in rows.items()} for name, rows in hits.items()}
     columns = sorted({k for rows in table.values() for k in rows})
@@ -198,6 +212,9 @@ def main() -> int:
                     "attacks": table,
                     "mean": mean,
                     "kinds": by_kind,
+                    "found": sum(map(sum, by_source.values())),
+                    "attacked": len(attacked),
+                    "interval": interval(by_source),
                     "unrelated_pairs": pairs,
                     "unrelated_worth_a_look": looked,
                     "unrelated_sure": held,
@@ -211,6 +228,11 @@ def main() -> int:
     print(f"{'attack':22}" + "".join(f"{c:>12}" for c in columns))
     for name, rows in [*table.items(), ("mean", mean)]:
         print(f"{name:22}" + "".join(f"{rows[c]:12.2f}" for c in columns))
+    low, high = interval(by_source)
+    found_count = sum(map(sum, by_source.values()))
+    print(
+        f"{found_count} of {len(attacked)} found; 95 % over {len(by_source)} sources: {low:.3f} to {high:.3f}"
+    )
     print("by kind: " + ", ".join(f"{k} {v:.3f}" for k, v in by_kind.items()))
     print(f"{pairs} unrelated pairs: {held} called sure, {looked} worth a look")
     return 0
