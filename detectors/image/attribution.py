@@ -11,6 +11,7 @@ from typing import Final
 
 from detectors.image import lookalike, proof, verdict
 from detectors.image.evidence import Edges, agreeing_region, own_content, region_of
+from detectors.image.features import Features
 from detectors.image.geometry import Alignment
 from detectors.image.known import Known
 from detectors.image.nominate import Key, Nominee
@@ -59,6 +60,7 @@ class Inquiry:
     peers: Peers
     order: Order
     waiting: list[tuple[Key, list[Nominee]]] = field(default_factory=list)
+    shown: dict[tuple[str, int], Features] = field(default_factory=dict)
     ways: dict[Key, list[Way]] = field(default_factory=dict)
     taken: list[Edges] = field(default_factory=list)
     sure: list[Verdict] = field(default_factory=list)
@@ -102,8 +104,11 @@ class Inquiry:
         pair = (nominee.mode, nominee.accused_part, part)
         if any(way.found.inliers and pair == way.pair for way in known):
             return  # nominated by hash and by words: the features say the same twice
-        both = self.mine.parts[nominee.accused_part], theirs.parts[part]
-        found = proof.align(nominee, *both, (self.mine, theirs))
+        mine, as_shown = self.mine.parts[nominee.accused_part], (nominee.mode, nominee.accused_part)
+        if as_shown not in self.shown:
+            self.shown[as_shown] = proof.shown_in(nominee.mode, mine.features)
+        both = (self.mine, theirs)
+        found = proof.align(nominee, mine, theirs.parts[part], both, self.shown[as_shown])
         if found is None or 0 < found.inliers < verdict.INLIERS_MIN:
             return  # too few features for any verdict: not worth laying over
         self.ways[nominee.source] = [*known, Way(nominee=nominee, found=found, part=part)]

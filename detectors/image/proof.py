@@ -11,6 +11,7 @@ import numpy as np
 
 from detectors.image import geometry
 from detectors.image.compare import CLOSE_MIN, Blocks, Comparison, compare
+from detectors.image.features import Features
 from detectors.image.geometry import F64, Alignment
 from detectors.image.hashes import Grey
 from detectors.image.nominate import Nominee
@@ -82,21 +83,23 @@ class Proof:
 
 
 def align(
-    nominee: Nominee, accused: Part, source: Part, prints: tuple[Print, Print]
+    nominee: Nominee, accused: Part, source: Part, prints: tuple[Print, Print], shown: Features
 ) -> Alignment | None:
-    """Align by features in the nominee's mode, else by the orientation of the hashes that met."""
-    features = accused.features
+    """Align by features in the nominee's mode (``shown``), else by how the hashes met."""
     mirrored, inverted = nominee.mode == "mirrored", nominee.mode == "inverted"
-    if mirrored:
-        features = features.mirrored()
-    elif inverted:
-        features = features.inverted()
-    found = geometry.align(features, source.features)
+    found = geometry.align(shown, source.features)
     if found is not None:
         return replace(found, mirrored=mirrored, inverted=inverted)
     if nominee.orientation >= 0:
         return _by_orientation(nominee, accused, prints, mirrored=mirrored, inverted=inverted)
     return None
+
+
+def shown_in(mode: str, features: Features) -> Features:
+    """Return the features of the picture as it is, mirrored or as a negative."""
+    if mode == "mirrored":
+        return features.mirrored()
+    return features.inverted() if mode == "inverted" else features
 
 
 def lay(
@@ -124,7 +127,8 @@ def prove(
     nominee: Nominee, accused: Piece, source: Piece, prints: tuple[Print, Print]
 ) -> Proof | None:
     """Align and lay over."""
-    found = align(nominee, accused.part, source.part, prints)
+    shown = shown_in(nominee.mode, accused.part.features)
+    found = align(nominee, accused.part, source.part, prints, shown)
     return None if found is None else lay(nominee, found, accused, source, prints)
 
 
