@@ -74,10 +74,12 @@ class Verdict:
 
     @property
     def rank(self) -> tuple[int, float]:
-        """Order by grade, then by agreement."""
+        """Order by grade, then by agreement; pages without peers also by pixels that are the same."""
         told = self.proof.agreement
-        if self.variable is not None:
+        if self.variable is not None and self.variable.known:
             told = max(self.variable.agreement, 2 * self.variable.lead)
+        elif self.proof.page:
+            told = (told + self.proof.agreement_shared) / 2
         return (int(self.strength >= 0.5) + int(self.strength > SCENE_STRENGTH), told)
 
 
