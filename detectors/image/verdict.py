@@ -44,7 +44,9 @@ LEAD_AGREEMENT: Final = 0.985
 LEAD_SURE: Final = 0.3
 LEAD_LOOK: Final = 0.2
 LEAD_CLEAR: Final = 0.15
-"""Where enough peers are known: by how much the source must lead them, however much of it agrees."""
+WHOLE_BLOCKS: Final = 15
+"""By how much the source must lead where enough peers are known, unless the page agrees all over and so
+much of it varies: where a peer copied the same page too, nobody leads."""
 LEAD_PEERS: Final = 6
 LEAD_BLOCKS: Final = 30
 """A page that agrees all over, and in what varies stands clear of every peer: honest pages of drawn apps
@@ -181,11 +183,12 @@ def _laid_over(proof: Proof) -> bool:
 
 def _varying_strength(proof: Proof, variable: Variable) -> float:
     """Judge by what varies: how much of it agrees, and how far that leads what honest peers reach."""
-    if variable.peers >= LEAD_PEERS and variable.lead < LEAD_CLEAR:
+    alike = proof.agreement >= LEAD_AGREEMENT
+    whole = alike and variable.blocks >= WHOLE_BLOCKS
+    if variable.peers >= LEAD_PEERS and variable.lead < LEAD_CLEAR and not whole:
         return 0.0
     if variable.agreement >= VARIABLE_SURE and variable.blocks >= VARIABLE_FIRM:
         return 0.5 + 0.5 * _part(variable.agreement, VARIABLE_SURE, 1.0)
-    alike = proof.agreement >= LEAD_AGREEMENT
     led = variable.peers >= LEAD_PEERS and variable.blocks >= LEAD_BLOCKS and alike
     if led and variable.lead >= LEAD_SURE:
         return 0.5 + 0.3 * _part(variable.lead, LEAD_SURE, 0.7)

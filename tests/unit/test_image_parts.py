@@ -179,14 +179,15 @@ def test_a_page_must_lead_its_peers_however_much_of_it_agrees() -> None:
     assert proved is not None
     assert proved.page
 
-    def strength(*, peers: int, lead: float) -> float:
-        told = Variable(peers=peers, blocks=40, agreement=0.95, asked=peers, lead=lead)
+    def strength(*, peers: int, lead: float, blocks: int = 13) -> float:
+        told = Variable(peers=peers, blocks=blocks, agreement=0.95, asked=peers, lead=lead)
         judged = verdict.judge(proved, told)
         return 0.0 if judged is None else judged.strength
 
     assert strength(peers=8, lead=0.4) > 0.5
     assert strength(peers=8, lead=0.05) == 0.0
     assert strength(peers=4, lead=0.05) > 0.5  # so few peers say little of how alike pages are
+    assert strength(peers=8, lead=0.05, blocks=40) > 0.5  # all over the same: a peer copied it too
 
 
 def test_like_features_share_words_and_the_vocabulary_is_its_bytes() -> None:
