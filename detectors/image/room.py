@@ -49,7 +49,7 @@ class ImageDetector:
         self._recent: dict[str, tuple[Print, tuple[Grey, ...]]] = {}
         self.spec = DetectorSpec(
             name="image",
-            version=f"4+{self._vocabulary.digest[:8]}",
+            version=f"5+{self._vocabulary.digest[:8]}",
             consumes=frozenset({"contents", "tasks"}),
             reason_codes=frozenset(
                 {"image.near_duplicate", "image.region_reused", "image.same_scene"}
