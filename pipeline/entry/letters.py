@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 from rapidfuzz.distance import Indel
 
+from detectors.kit.lexical import read
+from detectors.kit.lexical.markup import rendered
 from detectors.kit.lexical.shapes import BIDI, INVISIBLE
 from detectors.kit.lexical.table import fold_table
 
@@ -246,11 +248,22 @@ def _letters(mine: str, theirs: str) -> tuple[bytearray, bytearray]:
             range(step.src_start, step.src_end), range(step.dest_start, step.dest_end), strict=True
         ):
             left[i] = right[j] = SAME if mine[i] == theirs[j] else MASKED
+    for marks, text in ((left, mine), (right, theirs)):
+        for at in _unshown(text):
+            marks[at] = MASKED if marks[at] == OTHER else marks[at]
     return left, right
 
 
 def _folded(text: str) -> list[int]:
-    """Fold each character alone to a number: those that look alike share one."""
-    points = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
-    folded = fold_table().fold[points]
-    return [int(f) or -int(p) for f, p in zip(folded, points, strict=True)]
+    """Fold each character where it stands to a number: those that are read alike share one."""
+    told = [-ord(c) for c in text]
+    texts = read([text])
+    for unit, origin in zip(texts.units[::-1].tolist(), texts.origins[::-1].tolist(), strict=True):
+        told[origin] = unit
+    return told
+
+
+def _unshown(text: str) -> list[int]:
+    """Name the characters of markup that a page does not show, but for the first of an entity."""
+    made = rendered(text)
+    return [] if made is None else np.setdiff1d(np.arange(len(text)), made[1]).tolist()

@@ -40,3 +40,10 @@ def test_cut_excerpts_do_not_end_in_false_differences() -> None:
     ((_, whole),) = letters.excerpts([span | {"end": 8, "source_end": 8}])
     assert whole.theirs[-1].text == "efgh"
     assert whole.theirs[-1].kind == "other"
+
+
+def test_digits_entities_and_tags_are_shown_as_disguises() -> None:
+    span = {"text": "&#20320;好 h3l<b></b>1o", "source_text": "你好 helio"}
+    ((_, laid),) = letters.excerpts([span])
+    told = "".join(text for text, _ in letters.plain(laid.mine))
+    assert told == "{&#20320;}好 h{3}l{<b></b>1}o"

@@ -15,7 +15,7 @@ from detectors.kit.lexical.shapes import I32, I64, SHINGLE_UNITS, U8, U32, U64
 TRIES_MAX = 64
 """Places of one shingle that are looked at in a text that repeats itself."""
 
-DIGITS_MAX = 3
+DIGITS_MAX = 8
 """So many digits beside a Latin letter are read as the letters they look like; more are a number."""
 SEEN_AS = np.frombuffer(b"oizeas6tbg", np.uint8)
 """The letter that each digit stands for in ``l33t``, no two the same."""
