@@ -56,6 +56,9 @@ SCENE_HULL_AGREEMENT: Final = 0.35
 SCENE_AGREEMENT: Final = 0.22
 SCENE_STRENGTH: Final = 0.2
 SHOWN_ON_BOTH_MAX: Final = 0.4
+SHOWS_LITTLE_SHARE: Final = 0.15
+SHOWS_LITTLE_INLIERS: Final = 20
+SHOWS_LITTLE_MAX: Final = 0.49
 GIVEN_SHARE_MAX: Final = 0.3
 OWN_COUNT_MAX: Final = 140
 OWN_SHARE_MAX: Final = 0.3
@@ -101,6 +104,8 @@ def judge(proof: Proof, variable: Variable | None) -> Verdict | None:
         strength = _photo_strength(proof, inliers, hashed=hashed)
         if _shown_on_both(proof) or proof.given.mean() >= GIVEN_SHARE_MAX:
             strength = min(strength, SHOWN_ON_BOTH_MAX)
+        if _shows_little(proof, inliers):
+            strength = min(strength, SHOWS_LITTLE_MAX)
     if proof.own_count > OWN_COUNT_MAX and proof.own_share > OWN_SHARE_MAX:
         strength = min(strength, SHOWN_ON_BOTH_MAX)
     if strength > 0:
@@ -115,6 +120,12 @@ def judge(proof: Proof, variable: Variable | None) -> Verdict | None:
 def _shown_on_both(proof: Proof) -> bool:
     """Say whether two compositions show one picture, as two screenshots of one news page do."""
     return proof.source_panel or (proof.accused_page and proof.source_page)
+
+
+def _shows_little(proof: Proof, inliers: int) -> bool:
+    """Say whether nearly all that is shared is even, and few features agree: a stock ground, a sky."""
+    compared = int((proof.comparison.known & ~proof.given).sum())
+    return inliers < SHOWS_LITTLE_INLIERS and proof.count < SHOWS_LITTLE_SHARE * compared
 
 
 def _is_scene(proof: Proof, inliers: int) -> bool:

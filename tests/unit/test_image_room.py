@@ -138,6 +138,22 @@ def test_pictures_are_judged_alike_however_many_are_read_at_a_time(
     assert _find(*rows).signals.equals(together)
 
 
+def test_a_stock_ground_behind_two_peoples_windows_holds_nobody() -> None:
+    """What both show is the same picture, and nobody's own."""
+    sky = np.linspace(60, 200, 540)[None, :, None] + np.linspace(0, 30, 400)[:, None, None]
+    ground = np.repeat(sky, 3, axis=2).astype(np.uint8)
+    panes = [(310, 130, 362, 190), (368, 126, 424, 190), (310, 196, 362, 250), (368, 196, 424, 252)]
+    for left, top, right, bottom in panes:
+        pane = np.array([(left, top), (right, top - 6), (right, bottom), (left, bottom - 5)])
+        cv2.fillPoly(ground, [pane], (235, 215, 190), cv2.LINE_AA)
+        cv2.circle(ground, (left + 20, top + 30), 12, (120, 100, 80), -1, cv2.LINE_AA)
+    desk = ground.copy()
+    desk[20:380, 20:200] = screen(82, 360, 180)
+    found = _find(row("a", png(desk), 1), row("b", jpeg(ground[60:340, 210:]), 2)).signals
+    assert found["matched_submission_id"].to_list() == ["a"]
+    assert found["strength"].max() < 0.5
+
+
 def test_one_line_of_writing_on_everybodys_photographs_is_no_copied_part() -> None:
     rows = []
     for i, top in enumerate((300, 120)):
