@@ -153,15 +153,11 @@ class TextDetector:
         task_of = dict(submissions.select("submission_id", "task_id").iter_rows())
         tasks = past.tasks(sorted(set(task_of.values())))
         given = given_texts(tasks, {}, batch.blobs, batch.decoder, self._reader)
-        by_task: dict[str, list[int]] = {}
-        for index, body in enumerate(found):
-            by_task.setdefault(task_of[body.submission_id], []).append(index)
-        marks = np.zeros(len(texts.units), np.bool_)
-        for task_id, indexes in by_task.items():
-            if given.get(task_id):
-                handed = read(given[task_id])
-                hashes = np.unique(handed.hashes[handed.lengths > 0])
-                marks[covered(texts, indexes, hashes)] = True
+        numbers = {task_id: number for number, task_id in enumerate(given)}
+        handed = read([text for some in given.values() for text in some])
+        bounds = np.cumsum([0, *(len(some) for some in given.values())])
+        groups = [numbers.get(task_of[body.submission_id], -1) for body in found]
+        marks = covered(texts, np.array(groups, np.int64), handed, bounds.astype(np.int64))
         return Corpus(bodies=found, texts=texts, given=marks)
 
     def _copies(

@@ -59,24 +59,6 @@ def seeds_of(texts: Texts, which: I64) -> U8:
     return seeds
 
 
-def seed_order(texts: Texts, which: I64, seeds: U8) -> I64:
-    """Sort the seeds of the texts named by (hash, place), each text's in its own stretch.
-
-    Where a text has units that are no seeds, the last of its seeds fills the rest of the stretch.
-    """
-    order = np.zeros(len(texts.units), np.int64)
-    for index in which.tolist():
-        first, last = int(texts.starts[index]), int(texts.starts[index + 1])
-        places = np.flatnonzero(seeds[first:last])
-        if not len(places):
-            order[first:last] = first
-            continue
-        places = places[np.argsort(texts.hashes[first:last][places], kind="stable")] + first
-        order[first : first + len(places)] = places
-        order[first + len(places) : last] = places[-1]
-    return order
-
-
 def align(
     texts: Texts, lefts: Sequence[int] | I64, rights: Sequence[int] | I64, hushed: U8 | None = None
 ) -> Alignments:
@@ -102,9 +84,8 @@ def align(
     rest = np.flatnonzero(~same)
     told = (blocks[rest], counts[rest], sums[rest])
     seeds = seeds_of(texts, np.unique(np.concatenate([left[rest], right[rest]])))
-    order = seed_order(texts, np.unique(right[rest]), seeds)
     kernels.align(
-        texts.units, fold_table().traits, texts.hashes, texts.lengths, seeds, order, texts.starts, quiet,
+        texts.units, fold_table().traits, texts.hashes, texts.lengths, seeds, texts.starts, quiet,
         left[rest], right[rest], DROP, CHANCE, *told,
     )  # fmt: skip
     blocks[rest], counts[rest], sums[rest] = told
@@ -131,23 +112,22 @@ def _equal_weight(texts: Texts, left: int, right: int, quiet: U8) -> int:
     return int(weights[(quiet[a0:a1] | quiet[b0:b1]) == 0].sum(dtype=np.int64))
 
 
-def covered(texts: Texts, indexes: Sequence[int], hashes: U64) -> I64:
-    """Return the units (of all texts) that lie in a shingle of ``hashes``, in the texts named.
+def covered(
+    texts: Texts, groups: I64, handed: Texts, bounds: I64
+) -> npt.NDArray[np.bool_]:
+    """Mark the units of ``texts`` that lie in a shingle which their group was handed.
 
-    ``hashes`` are sorted. What it costs depends on these texts alone, however many stand beside them.
+    ``groups`` (n,) names the group of each text, −1 none; ``handed[bounds[g]:bounds[g + 1]]`` are the
+    texts that group ``g`` was handed.
     """
-    stretches = [np.arange(texts.starts[i], texts.starts[i + 1]) for i in indexes]
-    if not stretches or not len(hashes):
-        return np.zeros(0, np.int64)
-    units = np.concatenate(
-        stretches
-    )  # a shingle ends within its text, so a stretch sums to nothing
-    found, lengths = texts.hashes[units], texts.lengths[units].astype(np.int64)
-    nearest = np.minimum(np.searchsorted(hashes, found), len(hashes) - 1)
-    begins = np.flatnonzero((hashes[nearest] == found) & (lengths > 0))
-    steps = -np.bincount(begins + lengths[begins], minlength=len(units) + 1)
-    steps[begins] += 1
-    return units[np.cumsum(steps[:-1]) > 0]
+    from detectors.kit.lexical import kernels
+
+    marks = np.zeros(len(texts.units), np.bool_)
+    kernels.cover(
+        texts.hashes, texts.lengths, texts.starts, np.argsort(groups, kind="stable"), groups,
+        handed.hashes, handed.lengths, handed.starts[bounds], marks,
+    )  # fmt: skip
+    return marks
 
 
 def containment(left: str, right: str) -> tuple[float, float, float]:

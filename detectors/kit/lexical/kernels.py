@@ -7,7 +7,7 @@ the unit at which it begins; one that would run past the end of its text has len
 import numpy as np
 from numba import njit, types, uint64
 
-from detectors.kit.lexical.shapes import I32, I64, SHINGLE_UNITS, U8, U32, U64
+from detectors.kit.lexical.shapes import I32, I64, SHINGLE_UNITS, U8, U32, U64, Bools
 
 # mypy: disable-error-code="assignment,return-value,no-any-return"
 # The compiler's integers are its own: which width a sum has is in the signatures, not the hints.
@@ -257,33 +257,68 @@ def minhash(
             bands[i, band] = h
 
 
-@njit("int64(u8[::1], i8[::1], i8, i8, uint64)", cache=True, inline="always")
-def _first(hashes: U64, order: I64, low: int, high: int, wanted: int) -> int:
-    """Find the first place in ``order[low:high]`` whose hash is not below the wanted one."""
-    while low < high:
-        middle = (low + high) >> 1
-        if hashes[order[middle]] < wanted:
-            low = middle + 1
+@njit("void(u8[::1], u1[::1], i8, i8, u8[::1], i8[::1], i8[::1], i8)", cache=True)
+def _stow(
+    hashes: U64, seeds: U8, a0: int, a1: int, stowed: U64, heads: I64, seats: I64, bits: int
+) -> None:
+    """Put the seeds of a text into a table of 2 ** ``bits`` places; ``seats`` says where each stands.
+
+    ``heads`` is −1 where a place is taken and −2 where it is free.
+    """
+    heads[: 1 << bits] = -2
+    mask, shift = np.uint64((1 << bits) - 1), np.uint64(64 - bits)
+    for p in range(a0, a1):
+        if seeds[p] == 0:
+            continue
+        at = hashes[p] >> shift
+        while heads[at] != -2 and stowed[at] != hashes[p]:
+            at = (at + np.uint64(1)) & mask
+        stowed[at], heads[at] = hashes[p], -1
+        seats[p - a0] = np.int64(at)
+
+
+@njit("int64(u8[::1], u1[::1], i8, i8, u8[::1], i8[::1], i8[:, ::1], i8[:, ::1], i8)", cache=True)
+def _meet(
+    hashes: U64, seeds: U8, b0: int, b1: int, stowed: U64, heads: I64, ends: I64, met: I64, bits: int
+) -> int:  # fmt: skip
+    """Hang the seeds of a text at the places of equal ones, in order, at most ``TRIES_MAX`` at each.
+
+    ``met`` takes the unit and the next of its chain, ``ends`` the last of each place's chain and how many
+    it has; returns how many were hung.
+    """
+    mask, shift = np.uint64((1 << bits) - 1), np.uint64(64 - bits)
+    count = np.int64(0)
+    for q in range(b0, b1):
+        at = hashes[q] >> shift
+        while heads[at] != -2 and stowed[at] != hashes[q]:
+            at = (at + np.uint64(1)) & mask
+        if heads[at] == -2 or seeds[q] == 0:
+            continue
+        if heads[at] == -1:
+            heads[at], ends[at, 1] = count, 0
+        elif ends[at, 1] == TRIES_MAX:
+            continue
         else:
-            high = middle
-    return low
+            met[ends[at, 0], 1] = count
+        met[count, 0], met[count, 1] = q, -1
+        ends[at, 0] = count
+        ends[at, 1] += 1
+        count += 1
+    return count
 
 
-@njit("int64(u8[::1], u1[::1], i8[::1], i8, i8, i8, i8)", cache=True, inline="always")
-def _seat(hashes: U64, lengths: U8, order: I64, b0: int, b1: int, p: int, after: int) -> int:
+@njit("int64(u1[::1], i8[:, ::1], i8, i8, i8)", cache=True, inline="always")
+def _seat(lengths: U8, met: I64, at: int, p: int, after: int) -> int:
     """Find where shingle ``p`` stands in the right text: the first place from ``after`` on, or any."""
-    at = _first(hashes, order, b0, b1, hashes[p])
     best = np.int64(-1)
-    tries = 0
-    while at < b1 and hashes[order[at]] == hashes[p] and tries < TRIES_MAX:
-        place = order[at]
+    while at >= 0:
+        place = met[at, 0]
         if lengths[place] == lengths[p]:
             if place >= after:
                 return place
             if best < 0:
                 best = place
-        at += 1
-        tries += 1
+        at = met[at, 1]
     return best
 
 
@@ -316,38 +351,53 @@ def _equal(units: U32, traits: U8, hushed: U8, left: int, right: int, shift: int
     return equal
 
 
-@njit("void(u4[::1], u1[::1], u8[::1], u1[::1], u1[::1], i8[::1], i8[::1], u1[::1], i8[::1], i8[::1], "
+@njit("void(u4[::1], u1[::1], u8[::1], u1[::1], u1[::1], i8[::1], u1[::1], i8[::1], i8[::1], "
       "i8, i8, i4[:, :, ::1], i4[::1], i8[:, ::1])", cache=True)  # fmt: skip
 def align(
-    units: U32, traits: U8, hashes: U64, lengths: U8, seeds: U8, order: I64, starts: I64, hushed: U8,
+    units: U32, traits: U8, hashes: U64, lengths: U8, seeds: U8, starts: I64, hushed: U8,
     lefts: I64, rights: I64, drop: int, discount: int,
     blocks: I32, counts: I32, sums: I64,
 ) -> None:  # fmt: skip
     """Align pairs of texts: exact shingles seed, X-drop extension bridges single edits.
 
-    ``seeds`` marks where an alignment may begin, ``order`` sorts each text's seeds by (hash, place).
-    ``hushed`` marks units that count for nothing on either side. A block scores the weight of equal,
-    unhushed units less ``discount``; ``blocks`` (pairs, room, 5) takes (left begin, left end, right
-    begin, right end, equal weight) relative to the texts, ``counts`` how many there were, ``sums``
-    (pairs, 2) score and equal weight of all blocks.
+    ``seeds`` marks where an alignment may begin. ``hushed`` marks units that count for nothing on
+    either side. A block scores the weight of equal, unhushed units less ``discount``; ``blocks``
+    (pairs, room, 5) takes (left begin, left end, right begin, right end, equal weight) relative to the
+    texts, ``counts`` how many there were, ``sums`` (pairs, 2) score and equal weight of all blocks.
+    Pairs of one left text that stand together share its table of seeds.
     """
     room = blocks.shape[1]
+    most, bits_most, right_most = np.int64(1), np.int64(4), np.int64(1)
+    for pair in range(len(lefts)):
+        most = max(most, starts[lefts[pair] + 1] - starts[lefts[pair]])
+        right_most = max(right_most, starts[rights[pair] + 1] - starts[rights[pair]])
+    while np.int64(1) << bits_most < 2 * most:
+        bits_most += 1
+    table = np.int64(1) << bits_most
+    stowed, heads = np.empty(table, np.uint64), np.empty(table, np.int64)
+    ends = np.empty((table, 2), np.int64)
+    seats, met = np.empty(most, np.int64), np.empty((right_most, 2), np.int64)
+    bits = np.int64(4)
     for pair in range(len(lefts)):
         a0, a1 = starts[lefts[pair]], starts[lefts[pair] + 1]
         b0, b1 = starts[rights[pair]], starts[rights[pair] + 1]
+        if pair == 0 or lefts[pair] != lefts[pair - 1]:
+            bits = np.int64(4)
+            while np.int64(1) << bits < 2 * (a1 - a0):
+                bits += 1
+            _stow(hashes, seeds, a0, a1, stowed, heads, seats, bits)
+        hung = _meet(hashes, seeds, b0, b1, stowed, heads, ends, met, bits)
         done, p, last = a0, a0, b0
-        while p < a1 and lengths[p] != 0:
-            if seeds[p] == 0:
-                p += 1
-                continue
-            size = np.int64(lengths[p])
+        while hung > 0 and p < a1 and lengths[p] != 0:
             place = np.int64(-1)
-            if 2 * _equal(units, traits, hushed, p, p + size, 0) >= SHINGLE_UNITS:
-                place = _seat(hashes, lengths, order, b0, b1, p, last)
+            if seeds[p] != 0 and heads[seats[p - a0]] >= 0:
+                size = np.int64(lengths[p])
+                if 2 * _equal(units, traits, hushed, p, p + size, 0) >= SHINGLE_UNITS:
+                    place = _seat(lengths, met, heads[seats[p - a0]], p, last)
             if place < 0:
                 p += 1
                 continue
-            shift = place - p
+            size, shift = np.int64(lengths[p]), place - p
             low, high = max(done, b0 - shift), min(a1, b1 - shift)
             left = _reach(units, traits, p - 1, shift, -1, low, high, drop)
             right = _reach(units, traits, p + size, shift, 1, low, high, drop) + 1
@@ -362,3 +412,50 @@ def align(
                     block[4] = equal
                 counts[pair] += 1
             done, p, last = right, max(right, p + 1), right + shift
+        for n in range(hung):  # free the table for the next right text
+            at = hashes[met[n, 0]] >> np.uint64(64 - bits)
+            while stowed[at] != hashes[met[n, 0]]:
+                at = (at + np.uint64(1)) & np.uint64((1 << bits) - 1)
+            heads[at] = -1
+
+
+@njit("void(u8[::1], u1[::1], i8[::1], i8[::1], i8[::1], u8[::1], u1[::1], i8[::1], b1[::1])", cache=True)
+def cover(
+    hashes: U64, lengths: U8, starts: I64, order: I64, groups: I64, handed: U64, sizes: U8, bounds: I64,
+    marks: Bools,
+) -> None:  # fmt: skip
+    """Mark the units that lie in a shingle of their text's group.
+
+    Texts are taken in ``order``, where those of one group stand together; ``handed[bounds[g]:bounds[g + 1]]``
+    are the shingles of group ``g``, those of size 0 none.
+    """
+    most = np.int64(1)
+    for g in range(len(bounds) - 1):
+        most = max(most, bounds[g + 1] - bounds[g])
+    bits_most = np.int64(4)
+    while np.int64(1) << bits_most < 2 * most:
+        bits_most += 1
+    stowed = np.empty(np.int64(1) << bits_most, np.uint64)
+    heads, seats = np.empty(np.int64(1) << bits_most, np.int64), np.empty(most, np.int64)
+    bits, last = np.int64(4), np.int64(-1)
+    for text in order:
+        group = groups[text]
+        if group < 0 or bounds[group] == bounds[group + 1]:
+            continue
+        if group != last:
+            bits, last = np.int64(4), group
+            while np.int64(1) << bits < 2 * (bounds[group + 1] - bounds[group]):
+                bits += 1
+            _stow(handed, sizes, bounds[group], bounds[group + 1], stowed, heads, seats, bits)
+        mask, shift = np.uint64((1 << bits) - 1), np.uint64(64 - bits)
+        done = starts[text]
+        for p in range(starts[text], starts[text + 1]):
+            if lengths[p] == 0:
+                continue
+            at = hashes[p] >> shift
+            while heads[at] != -2 and stowed[at] != hashes[p]:
+                at = (at + np.uint64(1)) & mask
+            if heads[at] != -2:
+                end = p + np.int64(lengths[p])
+                marks[max(done, p) : end] = True
+                done = max(done, end)
