@@ -27,8 +27,9 @@ from detectors.image.prints import Print
 from detectors.image.vocabulary import shipped
 from pipeline.index import hamming
 from pipeline.index.hamming import CodeIndex
+from pipeline.index.owners import Owners
 from pipeline.index.postings import PostingIndex
-from pipeline.index.votes import Owners, answered
+from pipeline.index.votes import answered
 from pipeline.model import frames
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,8 +94,7 @@ class Look:
     def __init__(self, known: list[Print], bank: Bank, size: int) -> None:
         self.names = [*(f"s{i:03}" for i in range(KEPT)), *(f"d{i}" for i in range(size)), "asked"]
         times = np.arange(len(self.names), dtype=np.int64)
-        numbers = {name: i for i, name in enumerate(self.names)}
-        self.owners = Owners(self.names, times, numbers)
+        self.owners = Owners.of(self.names, times)
         self.words, self.codes = PostingIndex(), CodeIndex()
         for number, made in enumerate(known):
             words, places = prints.words_of(made, shipped())

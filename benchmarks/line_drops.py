@@ -1,9 +1,11 @@
 """Drops that a seed draws, for measuring the line: text-only, mixed, image-heavy; nobody's data.
 
-``python benchmarks/line_drops.py KIND COUNT FOLDER [--seed 7]``, with KIND ``text``, ``mixed`` or ``image``.
+``python benchmarks/line_drops.py KIND COUNT FOLDER [--seed 7] [--plain]``, with KIND ``text``, ``mixed`` or ``image``.
 Of 100 submissions 3 are an earlier one with a few words changed; the rest are their own. Half are Chinese, half
 English. ``mixed`` gives every second submission a session with pointer and key events and every fourth a
 picture; ``image`` gives each one picture and two sentences. Of 100 pictures 3 are an earlier one, cut and coded anew.
+``--plain`` draws words by frequency alone, as these drops were once made: English then shares twice as many passages
+by chance as real texts do, Chinese none.
 """
 
 import argparse
@@ -34,40 +36,94 @@ PICTURES_KEPT = 500
 """Pictures of which a later one may be a copy."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
-    """Vocabularies with the frequencies of a language (Zipf)."""
+PHRASES = 380_000
+PHRASE_WORDS = {"zh": 4, "en": 6}
+PHRASE_PART = {"zh": 0.95, "en": 0.8}
+"""Share of a text that is made of phrases which others use too."""
+PHRASE_ZIPF, PHRASE_HEAD = 0.685, 1
+"""How often the phrase of a rank is used: (rank + head) ** −zipf. See ``Language``."""
 
-    latin: np.ndarray[Any, Any]
-    han: np.ndarray[Any, Any]
-    latin_weight: np.ndarray[Any, Any]
-    han_weight: np.ndarray[Any, Any]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Language:
+    """Words with the frequencies of a language (Zipf), and the phrases that its writers share.
+
+    The phrases are set so that texts share passages by chance as often as real ones do
+    (``docs/scale.md`` has both figures). Without phrases words follow each other by frequency alone.
+    """
+
+    words: np.ndarray[Any, Any]
+    weight: np.ndarray[Any, Any]
+    phrases: np.ndarray[Any, Any] | None
+    phrase_weight: np.ndarray[Any, Any]
+    part: float
 
     @classmethod
-    def drawn(cls, draw: np.random.Generator) -> "Words":
+    def of(
+        cls, words: list[str], phrases: tuple[int, float] | None, draw: np.random.Generator
+    ) -> "Language":
+        """Make a language of words by rank; ``phrases`` says how many words each has and their part."""
+        weight = 1 / (np.arange(len(words)) + 12.0)
+        weight = np.cumsum(weight / weight.sum())
+        usage = (np.arange(PHRASES) + PHRASE_HEAD + 1.0) ** -PHRASE_ZIPF
+        made = phrases and np.searchsorted(weight, draw.random((PHRASES, phrases[0])))
+        return cls(
+            words=np.array(words), weight=weight, phrases=made if phrases else None,
+            phrase_weight=np.cumsum(usage / usage.sum()), part=phrases[1] if phrases else 0.0,
+        )  # fmt: skip
+
+    def text(self, draw: np.random.Generator, length: int) -> list[str]:
+        """Words of a text, without separators."""
+        if self.phrases is None:
+            return self.words[np.searchsorted(self.weight, draw.random(length))].tolist()
+        size = self.phrases.shape[1]
+        count = -(-length // size)
+        shared = self.phrases[
+            np.searchsorted(self.phrase_weight, draw.random(count)).clip(0, PHRASES - 1)
+        ]
+        own = np.searchsorted(self.weight, draw.random((count, size)))
+        told = np.where(draw.random((count, 1)) < self.part, shared, own)
+        return self.words[told.ravel()[:length].clip(0, len(self.words) - 1)].tolist()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """The two languages."""
+
+    latin: Language
+    han: Language
+
+    @classmethod
+    def drawn(cls, draw: np.random.Generator, *, plain: bool = False) -> "Words":
         syllables = np.array(
             [c + v + e for c in "bcdfghlmnprstvw" for v in "aeiou" for e in ("", "n", "r", "s")]
         )
         latin = ["".join(draw.choice(syllables, int(n))) for n in draw.integers(1, 5, 20_000)]
         han = [chr(int(c)) for c in draw.choice(np.arange(0x4E00, 0x9000), 3_500, replace=False)]
-        weights = [1 / (np.arange(len(x)) + 12.0) for x in (latin, han)]
+        if plain:
+            return cls(latin=Language.of(latin, None, draw), han=Language.of(han, None, draw))
+        # the words of every day are short ones
+        lengths = np.array([len(w) for w in latin]) + draw.normal(0, 4, len(latin))
+        latin = [latin[i] for i in np.argsort(lengths, kind="stable")]
+        sizes = draw.choice([1, 2, 3], 20_000, p=[0.25, 0.6, 0.15])
+        han = ["".join(draw.choice(han, int(n))) for n in sizes]
+        parts = {name: (PHRASE_WORDS[name], PHRASE_PART[name]) for name in PHRASE_WORDS}
         return cls(
-            latin=np.array(latin), han=np.array(han),
-            latin_weight=np.cumsum(weights[0] / weights[0].sum()),
-            han_weight=np.cumsum(weights[1] / weights[1].sum()),
-        )  # fmt: skip
+            latin=Language.of(latin, parts["en"], draw), han=Language.of(han, parts["zh"], draw)
+        )
 
     def text(self, draw: np.random.Generator, *, chinese: bool, length: int) -> list[str]:
-        """Words (or characters) of a text, without separators."""
-        some, weight = (self.han, self.han_weight) if chinese else (self.latin, self.latin_weight)
-        return some[np.searchsorted(weight, draw.random(length))].tolist()
+        """Words of a text, without separators; of a Chinese one ``length`` characters."""
+        if not chinese:
+            return self.latin.text(draw, length)
+        return list("".join(self.han.text(draw, length))[:length])
 
 
-def write(folder: Path, kind: str, count: int, seed: int = 7) -> None:
+def write(folder: Path, kind: str, count: int, seed: int = 7, *, plain: bool = False) -> None:
     """Write a drop of ``count`` submissions into ``folder``."""
     draw = np.random.default_rng([seed, count, KINDS.index(kind)])
     (folder / "blobs").mkdir(parents=True, exist_ok=True)
-    words = Words.drawn(draw)
+    words = Words.drawn(draw, plain=plain)
     tasks, workers = max(1, count // SLOTS), max(2, count // PER_WORKER)
     _lines(folder / "tasks.jsonl", (_task(n, words, draw) for n in range(tasks)))
     _lines(folder / "workers.jsonl", (_worker(n, draw) for n in range(workers)))
@@ -250,8 +306,9 @@ def main() -> int:
     options.add_argument("count", type=int)
     options.add_argument("folder", type=Path)
     options.add_argument("--seed", type=int, default=7)
+    options.add_argument("--plain", action="store_true", help="words by frequency, no phrases")
     told = options.parse_args()
-    write(told.folder, told.kind, told.count, told.seed)
+    write(told.folder, told.kind, told.count, told.seed, plain=told.plain)
     return 0
 
 

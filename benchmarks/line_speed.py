@@ -5,8 +5,9 @@
 
 ``per_hour`` is by the clock. ``per_hour_two_cores`` is two hours of CPU through what a submission costs, over
 all processes (the decoder's child too): what the line does where both cores are its own. ``memory_mb`` is the
-peak of the writing process and of the largest other one; ``memory_of_stage_mb`` the most that the writing
-process held in each stage, ``memory_steps_mb`` what it held after each tenth of the work. ``stores`` is the share of
+peak of the writing process and of the largest other one, mapped files included; ``memory_of_stage_mb`` the most
+anonymous memory that the writing process held in each stage, ``memory_steps_mb`` what it held after each tenth
+of the work. ``stores`` is the share of
 the writing process' time that the database's driver and files take (statements, rows, commits, segments);
 ``transactions`` that of all writing transactions, with the ledger's own work inside them. ``prefect`` is the time of
 a flow that is not in its three tasks' work.
@@ -51,8 +52,9 @@ class Clock:
 
 
 def rss_mb() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") // 2**20
+    """Memory of this process that no file stands behind: mapped indexes may be dropped at any time."""
+    told = Path("/proc/self/status").read_text()
+    return int(told.split("RssAnon:")[1].split()[0]) // 1024
 
 
 def cpu_s() -> float:
@@ -205,12 +207,12 @@ def by_flow(drop: Path, home: Path, workers: int) -> dict[str, Any]:
 
 
 def alone(
-    kind: str, count: int, workers: int, folder: Path, flow: bool, rooms: list[str]
+    kind: str, count: int, workers: int, folder: Path, flow: bool, rooms: list[str], plain: bool
 ) -> dict[str, Any]:
     """Measure one size in a process of its own, so that its peak of memory is its own."""
-    drop = folder / f"{kind}-{count}"
+    drop = folder / f"{kind}{'-plain' if plain else ''}-{count}"
     if not (drop / "submissions.jsonl").exists():
-        write(drop, kind, count)
+        write(drop, kind, count, plain=plain)
     with tempfile.TemporaryDirectory(dir=folder) as home:
         done = subprocess.run(
             [sys.executable, __file__, "--inside", str(drop), home, "--workers", str(workers),
@@ -239,6 +241,9 @@ def main() -> int:
     options.add_argument(
         "--rooms", nargs="*", default=[], help="only these detectors, to see the other stages alone"
     )
+    options.add_argument(
+        "--plain", action="store_true", help="texts of words by frequency, without phrases"
+    )
     options.add_argument("--folder", type=Path, help="where drops are made and kept")
     options.add_argument("--format", choices=("text", "json"), default="text")
     options.add_argument("--inside", type=Path, nargs=2, help=argparse.SUPPRESS)
@@ -248,7 +253,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as made:
         folder = told.folder or Path(made)
-        more = told.workers, folder, told.prefect, told.rooms
+        more = told.workers, folder, told.prefect, told.rooms, told.plain
         first = 0.0
         for count in told.count:
             row = alone(told.kind, count, *more)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from pipeline.model import frames
+from pipeline.model.carriers import Carriers, Sketches
 from pipeline.model.errors import RowError
 
 
@@ -318,6 +319,31 @@ class Past(Protocol):
         ones and of as many of the earliest that have half of the greatest weight. At most ``rows_max``
         postings are read for a query, those of the words first that are worth most for each.
         """
+        ...
+
+    def carriers(
+        self, kind: str, keys: pl.Series, beside: Sequence[str], *, df_max: int | None = None,
+        earliest: int,
+    ) -> Carriers:  # fmt: skip
+        """Find the ``earliest`` texts that carry each key, by number: most are never named.
+
+        Keys that more than ``df_max`` submissions carry are left out. The submissions ``beside`` are
+        placed in the order of submission too.
+        """
+        ...
+
+    def named(self, documents: npt.NDArray[np.uint32]) -> pl.DataFrame:
+        """Return ``submission_id`` and ``submitted_at`` of documents, in the order asked."""
+        ...
+
+    def prints(
+        self, kind: str, documents: npt.NDArray[np.uint32], contents: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Return the distinct sorted keys of texts: bounds (n + 1,), keys end to end."""
+        ...
+
+    def sketches(self, kind: str, documents: npt.NDArray[np.uint32]) -> Sketches:
+        """Return bounds on what these documents' typed-in texts share, far cheaper than ``prints``."""
         ...
 
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:

@@ -7,12 +7,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import polars as pl
 
+from pipeline.index.carriers import carriers
+from pipeline.index.owners import Owners
 from pipeline.index.postings import PostingIndex
-from pipeline.index.votes import Owners, answered
+from pipeline.index.sketches import sketched
+from pipeline.index.votes import answered
 from pipeline.model import frames, sessions
+from pipeline.model.carriers import Carriers, Sketches
 from pipeline.model.errors import ContentError
 from pipeline.ports import Batch, Decoder, Detector, Example
 
@@ -136,27 +141,63 @@ class MemoryPast:
         most: int | None = None,
     ) -> pl.DataFrame:  # fmt: skip
         """Count the words that a query and known pictures share and that lie alike."""
-        if kind not in self._indexes:
-            self._indexes[kind] = self._indexed(kind)
-        index, owners = self._indexes[kind]
+        index, owners = self._index_of(kind)
         return answered(
             index, asked, owners, votes_min=votes_min, rows_max=rows_max, earlier=earlier, most=most
         )
 
+    def sketches(self, kind: str, documents: npt.NDArray[np.uint32]) -> Sketches:
+        """Return the sketches of what was typed in."""
+        return sketched(*self.prints(kind, documents, np.full(len(documents), -1, np.int32)))
+
+    def _index_of(self, kind: str) -> tuple[PostingIndex, Owners]:
+        if kind not in self._indexes:
+            self._indexes[kind] = self._indexed(kind)
+        return self._indexes[kind]
+
     def _indexed(self, kind: str) -> tuple[PostingIndex, Owners]:
         known = self._world.submissions.sort("submitted_at", "submission_id")
         names = known["submission_id"].to_list()
-        numbers = {name: number for number, name in enumerate(names)}
+        times = known["submitted_at"].dt.epoch("us").to_numpy().astype(np.int64)
+        owners = Owners.of(names, times, known["worker_id"].hash().to_numpy())
         rows = self._postings(kind).filter(pl.col("submission_id").is_in(names))
         index = PostingIndex()
         index.add(
             rows["key"].to_numpy().astype(np.uint64),
-            np.array([numbers[s] for s in rows["submission_id"].to_list()], np.uint32),
+            owners.numbers(rows["submission_id"].to_list()),
             rows["content_index"].to_numpy().astype(np.int32),
             rows["position"].to_numpy().astype(np.int32),
         )
-        times = known["submitted_at"].dt.epoch("us").to_numpy().astype(np.int64)
-        return index, Owners(names, times, numbers)
+        return index, owners
+
+    def carriers(
+        self, kind: str, keys: pl.Series, beside: Sequence[str], *, df_max: int | None = None,
+        earliest: int,
+    ) -> Carriers:  # fmt: skip
+        """Find the earliest carriers of keys, by number."""
+        index, owners = self._index_of(kind)
+        asked = keys.drop_nulls().unique().sort().to_numpy().astype(np.uint64)
+        return carriers(index, asked, owners, owners.numbers(beside), df_max=df_max, most=earliest)
+
+    def named(self, documents: npt.NDArray[np.uint32]) -> pl.DataFrame:
+        """Return the ids and times of numbers."""
+        known = self._world.submissions.sort("submitted_at", "submission_id")
+        return known.select("submission_id", "submitted_at")[documents]
+
+    def prints(
+        self, kind: str, documents: npt.NDArray[np.uint32], contents: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Return the distinct keys of texts."""
+        kept = self._fingerprints.filter(pl.col("kind") == kind)
+        found: dict[tuple[str, int], list[int]] = {}
+        for sid, content, keys in kept.select("submission_id", "content_index", "keys").iter_rows():
+            found.setdefault((sid, content), []).extend(keys)
+        asked = zip(
+            self.named(documents)["submission_id"].to_list(), contents.tolist(), strict=True
+        )
+        each = [np.unique(np.array(found.get(one, []), np.uint64)) for one in asked]
+        bounds = np.cumsum([0, *map(len, each)]).astype(np.int64)
+        return bounds, np.concatenate([np.empty(0, np.uint64), *each])
 
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:
         """Count the submissions that carry each key."""

@@ -75,11 +75,9 @@ def own_weights(corpus: Corpus) -> npt.NDArray[np.int64]:
     """Weigh each text without what its task handed out."""
     own = weights_of(corpus.texts)
     own[corpus.given] = 0
-    starts = corpus.texts.starts
-    weighed = np.zeros(len(corpus.texts), np.int64)
-    some = np.flatnonzero(np.diff(starts))  # an empty text has no place to begin a sum at
-    if len(some):
-        weighed[some] = np.add.reduceat(own, starts[:-1][some], dtype=np.int64)
+    sums = np.zeros(len(own) + 1, np.int64)
+    np.cumsum(own, dtype=np.int64, out=sums[1:])
+    weighed: npt.NDArray[np.int64] = np.diff(sums[corpus.texts.starts])
     return weighed
 
 

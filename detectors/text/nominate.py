@@ -5,7 +5,6 @@ one and one another: a greeting, a closing formula, a turn that everyone uses. A
 share much of the text, or are copies of one source, is a copy however often it was copied.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +13,9 @@ import numpy.typing as npt
 import polars as pl
 
 from detectors.kit.lexical import Picks
-from detectors.text.voices import voices
+from detectors.text.bodies import BODY
+from detectors.text.voices import VOICES_MAX, Phrases, voices
+from pipeline.model.carriers import Carriers
 from pipeline.ports import Past
 
 WINNOW: Final = "text.winnow"
@@ -25,6 +26,9 @@ DF_MAX: Final = 5_000
 CARRIERS_MAX: Final = 64
 """Of the carriers of one fingerprint the earliest so many are looked at."""
 CANDIDATES_MAX: Final = 16
+EARLIEST_MAX: Final = 4
+"""Of candidates nearly as good as the best, of equal and of similar texts, the earliest so many."""
+RIVAL: Final = 0.6
 LIGHT_SHARE: Final = 0.35
 LIGHT_WEIGHT: Final = 90
 """Sharing at most this share and this weight (30 ideographs) of a text leaves two texts unlike."""
@@ -35,12 +39,14 @@ BANDS_MIN: Final = 2
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nominees:
-    """Candidates by text: ``pairs`` has ``text`` (index), ``submission_id``, ``content_index``.
+    """Candidates by text: ``pairs`` has ``text`` (index), ``submission_id``, ``content_index``, ``own``.
 
+    Each text's stand in order of submission; ``own`` says that its own worker handed the source in.
     ``stock`` (picks,) marks the fingerprints that are stock phrases.
     """
 
@@ -48,160 +54,139 @@ class Nominees:
     stock: Bools
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shared:
+    """Keys of texts and who carries them: what the compiled loops read.
+
+    Text t has the keys ``cuts[t]`` to ``cuts[t + 1]``; that of slot s has the rows ``begins[s]`` to
+    ``ends[s]`` of ``nodes`` (texts of others by number, in order of submission). ``places`` and
+    ``contents`` say of each node whose it is and which of theirs; ``own`` where each text stands.
+    """
+
+    cuts: Ints
+    begins: Ints
+    ends: Ints
+    nodes: Ints
+    places: Ints
+    contents: npt.NDArray[np.int32]
+    workers: Keys
+    own: Ints
+    documents: npt.NDArray[np.uint32]
+
+
 def nominate(
-    asked: pl.DataFrame,
-    picks: Picks,
-    quiet: Bools,
-    digests: npt.NDArray[np.uint64],
-    bands: npt.NDArray[np.uint64],
-    past: Past,
+    asked: pl.DataFrame, picks: Picks, quiet: Bools, digests: Keys, bands: Keys, past: Past
 ) -> Nominees:
     """Find the candidates of some texts.
 
-    ``asked`` has a row a text: ``text``, ``submission_id``, ``worker_id``, ``submitted_at``, ``weight``;
-    ``quiet`` (picks,) marks fingerprints of what everyone was given; ``digests`` and ``bands`` are of
-    the texts.
+    ``asked`` has a row a text: ``text`` (0 to n − 1), ``submission_id``, ``weight``; ``quiet`` (picks,)
+    marks fingerprints of what everyone was given; ``digests`` and ``bands`` are of the texts.
     """
-    every = pl.DataFrame(
-        {"text": picks.owners, "key": picks.keys, "pick": np.arange(len(picks.keys))}
+    from detectors.text import kernels
+
+    texts, slots = _distinct(picks.owners[~quiet], picks.keys[~quiet])
+    shared = _carried(past, WINNOW, asked, texts, slots)
+    weights = asked["weight"].to_numpy().astype(np.float64)
+    muted = _distinct(picks.owners[quiet], picks.keys[quiet])
+    stock = _stock(shared, weights, muted, past)
+    none = np.zeros(0, np.bool_)
+    every = np.arange(len(asked))
+    parts = [_chosen(shared, stock, past, hits_min=1, best=CANDIDATES_MAX, part=RIVAL)]
+    whole = _carried(past, WHOLE, asked, every, digests, capped=False)
+    parts.append(_chosen(whole, none, past, hits_min=1, best=0, part=0.0))
+    near = _carried(past, BAND, asked, np.repeat(every, bands.shape[1]), bands.ravel())
+    parts.append(_chosen(near, none, past, hits_min=BANDS_MIN, best=0, part=0.0))
+    marked = np.zeros(len(picks.keys), np.bool_)
+    marked[~quiet] = kernels.among(
+        picks.owners[~quiet], picks.keys[~quiet], texts[stock], slots[stock], len(asked)
     )
-    keyed, muted = every.filter(~pl.Series(quiet)), every.filter(pl.Series(quiet))
-    found = postings(past, WINNOW, keyed["key"])
-    whole = pl.DataFrame({"text": asked["text"], "key": digests})
-    alike = postings(past, WHOLE, whole["key"], capped=False)
-    banded = pl.DataFrame(
-        {"text": np.repeat(asked["text"].to_numpy(), bands.shape[1]), "key": bands.ravel()}
+    pairs = pl.concat(parts).unique(["text", "submission_id", "content_index"])
+    return Nominees(
+        pairs=pairs.sort("text", "submitted_at", "submission_id", "content_index"), stock=marked
     )
-    near = postings(past, BAND, banded["key"])
-    ids = pl.concat([f["submission_id"] for f in (found, alike, near)]).unique().to_list()
-    who = (
-        past.submissions(ids, columns=("submission_id", "worker_id", "submitted_at"))
-        .rename({"worker_id": "by", "submitted_at": "at"})
-        .with_row_index("number")
-    )
-    shared = _earlier(keyed, _earliest(found, who), asked)
-    hits, stock = _weigh(shared, keyed, muted, asked, past, len(picks.keys))
-    equal = _earlier(whole, _earliest(alike, who), asked)
-    similar = (
-        _earlier(banded, _earliest(near, who), asked)
-        .group_by("text", "submission_id", "content_index")
-        .agg(pl.len().alias("hits"), pl.col("at").first())
-        .filter(pl.col("hits") >= BANDS_MIN)
-    )
-    return Nominees(pairs=_choose(hits, equal, similar), stock=stock)
 
 
-def postings(past: Past, kind: str, keys: pl.Series, *, capped: bool = True) -> pl.DataFrame:
-    """Ask who carried keys first, without the keys that too many carry."""
-    return past.postings(
-        kind,
-        keys.unique(),
-        df_max=DF_MAX if capped else None,
+def _distinct(texts: Ints, keys: Keys) -> tuple[Ints, Keys]:
+    """Sort by text and key, each pair once."""
+    order = np.lexsort((keys, texts))
+    texts, keys = texts[order], keys[order]
+    fresh = np.ones(len(texts), np.bool_)
+    fresh[1:] = (texts[1:] != texts[:-1]) | (keys[1:] != keys[:-1])
+    return texts[fresh], keys[fresh]
+
+
+def _carried(
+    past: Past, kind: str, asked: pl.DataFrame, texts: Ints, keys: Keys, *, capped: bool = True
+) -> _Shared:
+    """Ask who carried keys first, without the keys that too many carry. ``texts`` are ascending."""
+    owners = asked["submission_id"].to_list()
+    told: Carriers = past.carriers(
+        kind, pl.Series(keys, dtype=pl.UInt64), owners, df_max=DF_MAX if capped else None,
         earliest=CARRIERS_MAX,
-        limit=ROWS_MAX,
-    )
-
-
-def _earliest(found: pl.DataFrame, who: pl.DataFrame) -> pl.DataFrame:
-    """Keep the earliest carriers of each key, each text of theirs once.
-
-    Postings come by key and then in order of submission, so what is the same stands together.
-    """
-    texts = found.drop("position")
-    again = pl.all_horizontal(pl.all() == pl.all().shift(1)).fill_null(False)
-    once = texts.filter(~again).with_columns(pl.int_range(pl.len()).over("key").alias("place"))
-    kept = once.filter(pl.col("place") < CARRIERS_MAX).drop("place")
-    return kept.join(who, on="submission_id", maintain_order="left")
-
-
-def _earlier(keyed: pl.DataFrame, found: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
-    """Join texts with the carriers of their keys that came before them."""
-    mine = asked.select(
-        "text",
-        pl.col("submission_id").alias("own_id"),
-        pl.col("worker_id").alias("own"),
-        pl.col("submitted_at").alias("own_at"),
-    )
-    return (
-        keyed.join(found, on="key")
-        .join(mine, on="text")
-        .filter(
-            (pl.col("at") < pl.col("own_at"))
-            | ((pl.col("at") == pl.col("own_at")) & (pl.col("submission_id") < pl.col("own_id")))
-        )
-    )
-
-
-def _stock(told: pl.DataFrame, muted: pl.DataFrame, past: Past) -> pl.DataFrame:
-    """Name the keys of each text that are turns which several people, or the worker twice, use."""
-    other, light = pl.col("by") != pl.col("own"), pl.col("light")
-    used = (
-        told.group_by("text", "key")
-        .agg(
-            pl.col("by").filter(light & other).n_unique().alias("workers"),
-            pl.col("submission_id").filter(light & ~other).n_unique().alias("own"),
-        )
-        .with_columns((STOCK_WORKERS - pl.col("own").clip(0, 1)).alias("needed"))
-    )
-    style = used.filter(pl.col("own") >= STOCK_OWN)
-    common = used.filter(pl.col("own") < STOCK_OWN, pl.col("workers") >= pl.col("needed"))
-    carriers = told.filter(light & other).join(common, on=["text", "key"], how="semi")
-    counted = voices(carriers, muted, past, WINNOW)
-    common = common.join(counted, on=["text", "key"]).filter(pl.col("voices") >= pl.col("needed"))
-    return pl.concat([style.select("text", "key"), common.select("text", "key")])
-
-
-def _weigh(
-    shared: pl.DataFrame, keyed: pl.DataFrame, muted: pl.DataFrame, asked: pl.DataFrame,
-    past: Past, count: int,
-) -> tuple[pl.DataFrame, Bools]:  # fmt: skip
-    """Count what each pair shares beyond stock phrases, and mark these."""
-    pair = ["text", "number", "content_index"]  # numbers are grouped sooner than names
-    sizes = (
-        keyed.group_by("text")
-        .agg(pl.col("key").n_unique().alias("size"))
-        .join(asked.select("text", "weight"), on="text")
-    )
-    told = (
-        shared.with_columns(pl.col("key").n_unique().over(pair).alias("hits"))
-        .join(sizes, on="text")
-        .with_columns((pl.col("hits") / pl.col("size")).alias("part"))
-        .with_columns(
-            (
-                (pl.col("part") <= LIGHT_SHARE)
-                & (pl.col("part") * pl.col("weight") <= LIGHT_WEIGHT)
-            ).alias("light")
-        )
-    )
-    stock = _stock(told, muted, past)
-    hits = (
-        told.join(stock, on=["text", "key"], how="anti")
-        .group_by(pair)
-        .agg(
-            pl.col("key").n_unique().alias("hits"),
-            pl.col("submission_id", "at", "size").first(),
-        )
-    )
-    marked = np.zeros(count, np.bool_)
-    marked[keyed.join(stock, on=["text", "key"], how="semi")["pick"].to_numpy()] = True
-    return hits, marked
-
-
-def _choose(hits: pl.DataFrame, equal: pl.DataFrame, similar: pl.DataFrame) -> pl.DataFrame:
-    """Take the best candidates of each text, the earliest of the good ones always among them."""
-    good = hits
-    columns = ["text", "submission_id", "content_index"]
-    best = (
-        good.sort("text", "hits", "at", "submission_id", "content_index",
-                  descending=[False, True, False, False, False])
-        .filter(pl.int_range(pl.len()).over("text") < CANDIDATES_MAX)
     )  # fmt: skip
-    rivals = good.filter(pl.col("hits") >= 0.6 * pl.col("hits").max().over("text"))
-    parts: Sequence[pl.DataFrame] = (rivals, equal, similar)
-    first = [
-        part.sort("text", "at", "submission_id", "content_index")
-        .filter(pl.int_range(pl.len()).over("text") < 4)
-        .select(columns)
-        for part in parts
-    ]
-    return pl.concat([best.select(columns), *first]).unique().sort(columns)
+    nodes, back = np.unique(
+        (told.places << 32) + told.contents.astype(np.int64) + 1, return_inverse=True
+    )
+    at = np.searchsorted(told.keys, keys)
+    at[at == len(told.keys)] = 0
+    known = told.keys[at] == keys if len(told.keys) else np.zeros(len(keys), np.bool_)
+    bounds = told.bounds if len(told.keys) else np.zeros(2, np.int64)
+    places = nodes >> 32
+    return _Shared(
+        cuts=np.searchsorted(texts, np.arange(len(asked) + 1)).astype(np.int64),
+        begins=np.where(known, bounds[at], 0), ends=np.where(known, bounds[at + 1], 0),
+        nodes=back.astype(np.int64), places=places,
+        contents=((nodes & 0xFFFFFFFF) - 1).astype(np.int32), workers=told.workers,
+        own=told.beside, documents=told.documents,
+    )  # fmt: skip
+
+
+def _stock(
+    shared: _Shared, weights: npt.NDArray[np.float64], muted: tuple[Ints, Keys], past: Past
+) -> Bools:
+    """Mark the slots whose keys are turns that several people, or the worker twice, use."""
+    from detectors.text import kernels
+
+    slots, needed, sizes, members, stock = kernels.common(
+        shared.cuts, shared.begins, shared.ends, shared.nodes, shared.places, shared.workers,
+        shared.own, weights, LIGHT_SHARE, LIGHT_WEIGHT, STOCK_WORKERS, STOCK_OWN, VOICES_MAX,
+    )  # fmt: skip
+    if not len(slots):
+        return stock
+    nodes, members = np.unique(members, return_inverse=True)
+    documents, contents = shared.documents[shared.places[nodes]], shared.contents[nodes]
+    phrases = Phrases(
+        texts=np.searchsorted(shared.cuts, slots, "right") - 1,
+        bounds=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        members=members.astype(np.int64), workers=shared.workers[shared.places[nodes]],
+    )  # fmt: skip
+    sketches = past.sketches(WINNOW, documents)
+    sketches.sizes[contents != BODY] = 0
+    counted = voices(
+        phrases, sketches, lambda some: past.prints(WINNOW, documents[some], contents[some]), muted
+    )
+    stock[slots[counted >= needed]] = True
+    return stock
+
+
+def _chosen(
+    shared: _Shared, stock: Bools, past: Past, *, hits_min: int, best: int, part: float
+) -> pl.DataFrame:
+    """Take the best candidates of each text, the earliest of the good ones always among them."""
+    from detectors.text import kernels
+
+    texts, nodes = kernels.choose(
+        shared.cuts, shared.begins, shared.ends, shared.nodes, shared.places, shared.own, stock,
+        hits_min, best, part, EARLIEST_MAX,
+    )  # fmt: skip
+    places = shared.places[nodes]
+    once, back = np.unique(places, return_inverse=True)
+    named = past.named(shared.documents[once])
+    found = pl.DataFrame(
+        {
+            "text": texts,
+            "content_index": shared.contents[nodes],
+            "own": shared.workers[places] == shared.workers[shared.own[texts]],
+        }
+    )
+    return found.hstack(named[back])

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from detectors.kit.lexical import Alignments
 from pipeline.model.reasons import REASONS
 
 CHANCE: Final = 9
@@ -16,6 +17,8 @@ WEIGHT_MIN: Final = 24
 SOURCES_MAX: Final = 5
 AS_GOOD: Final = 0.8
 """Of sources that explain at least so much of what the best one explains, the earliest is named."""
+GAIN_MIN: Final = AS_GOOD * WEIGHT_MIN
+"""A source that explains less is chosen neither as the best nor as the earliest of those as good."""
 STRENGTHS: Final = ((0.05, 0.1), (0.15, 0.25), (0.25, 0.5), (1.0, 1.0))
 """Share of a text's own weight that stands in an earlier text, and what strength it gives."""
 CAPS: Final = ((30, 0.1), (45, 0.19), (60, 0.35), (75, 0.5), (90, 0.6), (150, 1.0))
@@ -50,6 +53,15 @@ def effective(blocks: Blocks) -> npt.NDArray[np.float64]:
     """Weigh blocks: a long passage counts whole, a short one less what chance gives."""
     equal = blocks[:, 4].astype(np.float64)
     return np.where(equal >= FULL_WEIGHT, equal, np.maximum(equal - CHANCE, 0.0))
+
+
+def gains(found: Alignments) -> npt.NDArray[np.float64]:
+    """Weigh the blocks of each pair of an alignment, (pairs,)."""
+    equal = found.blocks[:, :, 4]
+    some = np.arange(equal.shape[1]) < found.counts[:, None]
+    weighed = np.where(equal >= FULL_WEIGHT, equal, np.maximum(equal - CHANCE, 0))
+    summed: npt.NDArray[np.float64] = np.where(some, weighed, 0).sum(axis=1).astype(np.float64)
+    return summed
 
 
 def strength_of(

@@ -3,7 +3,7 @@
 import itertools
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,17 @@ from detectors.text.corpus import (
     quiet_picks,
     where,
 )
-from detectors.text.nominate import BAND, CARRIERS_MAX, DF_MAX, ROWS_MAX, WHOLE, WINNOW, nominate
-from detectors.text.prove import explain
+from detectors.text.nominate import (
+    BAND,
+    CARRIERS_MAX,
+    DF_MAX,
+    ROWS_MAX,
+    WHOLE,
+    WINNOW,
+    Nominees,
+    nominate,
+)
+from detectors.text.prove import GAIN_MIN, explain, gains
 from pipeline.model import frames
 from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past
 
@@ -167,74 +176,52 @@ class TextDetector:
         texts, picks = corpus.texts, winnow(corpus.texts)
         quiet, own = quiet_picks(corpus, picks), own_weights(corpus)
         who = pl.DataFrame(
-            {
-                "text": np.arange(len(texts)),
-                "submission_id": [b.submission_id for b in corpus.bodies],
-                "weight": own,
-            }
-        ).join(batch.submissions.select("submission_id", "worker_id", "submitted_at"),
-               on="submission_id", maintain_order="left")  # fmt: skip
+            {"submission_id": [b.submission_id for b in corpus.bodies], "weight": own}
+        )
         _, bands = minhash(texts, units_max=SIGNED_MAX)
         digests = np.where(own >= WHOLE_WEIGHT_MIN, texts.digests, np.uint64(0))
         named = nominate(who, picks, quiet, digests, bands, past)
-        pairs = named.pairs
-        if pairs.is_empty():
+        if named.pairs.is_empty():
             return {}
-        order = Order.of(past, [*pairs["submission_id"].unique().to_list(), *batch.ids])
-        accused = pairs.join(who.select("text", own="submission_id"), on="text")
-        rows = [
-            (text, source, content)
-            for text, source, content, own_id in accused.select(
-                "text", "submission_id", "content_index", "own"
-            ).iter_rows()
-            if order.accusable(own_id, source)
-        ]
-        if not rows:
-            return {}
-        return self._prove(corpus, rows, picks, named.stock, order, batch, past, built)
+        return self._prove(corpus, named, picks, batch, past, built)
 
     def _prove(
-        self, corpus: Corpus, rows: list[tuple[int, str, int]], picks: Picks,
-        stock: npt.NDArray[np.bool_],
-        order: Order, batch: Batch, past: Past, built: FindingsBuilder,
+        self, corpus: Corpus, named: Nominees, picks: Picks, batch: Batch, past: Past,
+        built: FindingsBuilder,
     ) -> dict[int, float]:  # fmt: skip
-        ids = sorted({source for _, source, _ in rows})
-        known = past.submissions(ids)
-        theirs, _ = bodies(known, past.contents(ids), past, batch.decoder, self._reader)
-        asked = {(source, content) for _, source, content in rows}
-        theirs = [b for b in theirs if (b.submission_id, b.content_index) in asked]
-        sources = self._corpus(theirs, batch, past, known)
-        place = {(b.submission_id, b.content_index): i for i, b in enumerate(theirs)}
-        both = joined(corpus, sources)
-        first = len(corpus.bodies)
-        pairs: list[tuple[int, int]] = []
-        seen: set[tuple[int, int]] = set()
-        for text, whose, content in sorted(rows, key=lambda r: (r[0], order[r[1]].rank, r[2])):
-            at = place.get((whose, content))
-            if at is None or (text, int(sources.texts.digests[at])) in seen:
-                continue  # of equal sources the earliest says all
-            seen.add((text, int(sources.texts.digests[at])))
-            pairs.append((text, first + at))
+        """Align texts with their candidates and report what is left to explain; strengths by text."""
+        sources = self._sources(named.pairs, batch, past)
+        both, first = joined(corpus, sources), len(corpus.bodies)
+        pairs = _unlike(named.pairs, sources, first)
         found = align(
-            both.texts, [p[0] for p in pairs], [p[1] for p in pairs], both.given.astype(np.uint8)
+            both.texts,
+            [p.text for p in pairs],
+            [p.source for p in pairs],
+            both.given.astype(np.uint8),
         )
-        weights = own_weights(both)
-        loud = Loud.of(both, picks, stock)
+        weights, loud = own_weights(both), Loud.of(both, picks, named.stock)
         by_text: dict[int, list[int]] = {}
-        for at, (text, _) in enumerate(pairs):
-            by_text.setdefault(text, []).append(at)
+        likely = np.flatnonzero(gains(found) >= GAIN_MIN).tolist()
+        order = Order.of(
+            past, sorted({both.bodies[i].submission_id for at in likely for i in pairs[at][:2]})
+        )
+        for at in likely:
+            later, earlier = (both.bodies[i].submission_id for i in pairs[at][:2])
+            if order.accusable(later, earlier):
+                by_text.setdefault(pairs[at].text, []).append(at)
         strengths: dict[int, float] = {}
-        for text, mine in by_text.items():
+        for text, some in by_text.items():
+            mine = _first_of_equal(some, pairs)
             accused = order[both.bodies[text].submission_id]
-            owners = [order[both.bodies[pairs[at][1]].submission_id] for at in mine]
+            owners = [order[both.bodies[pairs[at].source].submission_id] for at in mine]
             copies = explain(
                 [(at, loud.keep(text, found.of(at))) for at in mine],
                 float(weights[text]),
-                [float(weights[pairs[at][1]]) for at in mine],
+                [float(weights[pairs[at].source]) for at in mine],
                 [o.worker_id == accused.worker_id for o in owners],
             )
             for copy in copies:
-                source = pairs[copy.pair][1]
+                source = pairs[copy.pair].source
                 owner = order[both.bodies[source].submission_id]
                 built.signal(
                     accused.submission_id,
@@ -247,6 +234,17 @@ class TextDetector:
                 )
                 strengths[text] = max(strengths.get(text, 0.0), copy.strength)
         return strengths
+
+    def _sources(self, pairs: pl.DataFrame, batch: Batch, past: Past) -> Corpus:
+        """Fold the texts that were nominated."""
+        asked = pairs.select("submission_id", "content_index").unique()
+        ids = asked["submission_id"].unique().sort().to_list()
+        filed = asked.filter(pl.col("content_index") != BODY)["submission_id"].unique().to_list()
+        known = past.submissions(ids, columns=("submission_id", "task_id", "text"))
+        theirs, _ = bodies(known, past.contents(filed), past, batch.decoder, self._reader)
+        named = set(asked.iter_rows())
+        theirs = [b for b in theirs if (b.submission_id, b.content_index) in named]
+        return self._corpus(theirs, batch, past, known)
 
     def _surfaces(
         self, corpus: Corpus, batch: Batch, copied: Mapping[int, float], built: FindingsBuilder
@@ -277,6 +275,41 @@ class TextDetector:
                     built.signal(
                         body.submission_id, one.code, strength=one.strength, evidence=evidence
                     )
+
+
+class _Pair(NamedTuple):
+    """A text and its candidate among the joined texts, the candidate's digest, and whose it is."""
+
+    text: int
+    source: int
+    digest: int
+    own: bool
+
+
+def _unlike(pairs: pl.DataFrame, sources: Corpus, first: int) -> list[_Pair]:
+    """List the pairs, of equal sources only the earliest: it says all.
+
+    What the accused text's own worker handed in stays, because a revision may not be accused over it.
+    """
+    digests = sources.texts.digests.tolist()
+    place = {(b.submission_id, b.content_index): i for i, b in enumerate(sources.bodies)}
+    kept: list[_Pair] = []
+    seen: set[tuple[int, int]] = set()
+    for text, whose, content, own in pairs.select(
+        "text", "submission_id", "content_index", "own"
+    ).iter_rows():
+        at = place.get((whose, content))
+        if at is None or (text, digests[at]) in seen:
+            continue
+        if not own:
+            seen.add((text, digests[at]))
+        kept.append(_Pair(text, first + at, digests[at], own))
+    return kept
+
+
+def _first_of_equal(some: Sequence[int], pairs: Sequence[_Pair]) -> list[int]:
+    """Keep of the pairs of one text the first of each digest."""
+    return list({pairs[at].digest: at for at in reversed(some)}.values())[::-1]
 
 
 def _later_carriers(mine: pl.DataFrame, when: pl.DataFrame, past: Past, kind: str) -> set[str]:

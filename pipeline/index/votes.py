@@ -5,13 +5,14 @@ read as may be: so the look-up's time is bounded however many documents there ar
 that everybody carries is lost first.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from pipeline.index.owners import Owners
 from pipeline.index.postings import Column, PostingIndex, Run
 from pipeline.index.shapes import I32, I64, U32, U64
 from pipeline.model import frames
@@ -69,14 +70,6 @@ class _Entries(NamedTuple):
     positions: Column
 
 
-class Owners(NamedTuple):
-    """Who the documents are, by number: names, when they came (any unit), and numbers by name."""
-
-    names: Sequence[str]
-    times: I64
-    numbers: Mapping[str, int]
-
-
 def answered(
     index: PostingIndex, asked: pl.DataFrame, owners: Owners, *, votes_min: int, rows_max: int,
     earlier: bool, most: int | None,
@@ -92,7 +85,7 @@ def answered(
         told = sifted.counted(side)
         rows = {
             "query": np.full(len(told.docs), words.item(0, "query")),
-            "submission_id": [owners.names[d] for d in told.docs.tolist()],
+            "submission_id": owners.names(told.docs),
             "content_index": told.contents, "mode": told.modes, "part": told.parts,
             "other_part": told.other_parts, "votes": told.votes, "weight": told.weights,
         }  # fmt: skip
@@ -109,11 +102,11 @@ def _asked(words: pl.DataFrame) -> Asked:
 
 def _on_side(docs: U32, mine: str, owners: Owners, *, earlier: bool) -> I64:
     """Find the documents that came before (or after) the one of that name, by time, then name."""
-    number = owners.numbers[mine]
+    number = owners.number(mine)
     times, when = owners.times[docs], owners.times[number]
     kept = times < when if earlier else times > when
     for row in np.flatnonzero((times == when) & (docs != number)).tolist():
-        kept[row] = (owners.names[docs[row]] < mine) == earlier
+        kept[row] = (owners.name(int(docs[row])) < mine) == earlier
     return np.flatnonzero(kept)
 
 

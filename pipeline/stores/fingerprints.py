@@ -16,15 +16,20 @@ from threading import Lock
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import polars as pl
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from pipeline.index.carriers import carriers
 from pipeline.index.hamming import CodeIndex
+from pipeline.index.owners import Owners
 from pipeline.index.postings import PostingIndex
-from pipeline.index.votes import Owners, answered
+from pipeline.index.sketches import SketchTable, sketched
+from pipeline.index.votes import answered
 from pipeline.model import frames
+from pipeline.model.carriers import Carriers, Sketches
 from pipeline.model.errors import StoreError
 from pipeline.stores.database import Database
 from pipeline.stores.fetch import IDS_PER_QUERY, among, in_chunks
@@ -35,11 +40,17 @@ from pipeline.stores.warm import WarmFrames
 
 CODE_BYTES = 32
 SEGMENTS_PER_READ = 64
+DOCUMENTS_PER_READ = 10_000
 
 
 FLUSH_ROWS = 200_000
 """Rows added in memory from which the cache on disk is brought up to date."""
 STATE = "state.json"
+TYPED = -1
+"""``content_index`` of what was typed in."""
+SKETCHED = frozenset({"text.winnow"})
+"""Kinds whose texts are held against each other by the thousand."""
+SKETCHES = "sketches.bin"
 
 
 @dataclass(slots=True)
@@ -54,6 +65,7 @@ class _Kind:
     segment_id: str = ""
     segments: int = 0
     unsaved: int = 0
+    sketches: SketchTable = field(default_factory=SketchTable)
     lock: Lock = field(default_factory=Lock)
 
     @classmethod
@@ -73,6 +85,7 @@ class _Kind:
                 ordinal=int(state["ordinal"]),
                 segment_id=str(state["segment_id"]),
                 segments=int(state["segments"]),
+                sketches=SketchTable(folder / SKETCHES, keeps=keeper is not None),
             )
         except (FileNotFoundError, ValueError, KeyError, StoreError):
             return cls.empty(folder, keeper)
@@ -84,12 +97,14 @@ class _Kind:
             return cls(postings=PostingIndex(), codes=CodeIndex(), folder=None, keeper=keeper)
         for part in ("postings", "codes"):
             shutil.rmtree(folder / part, ignore_errors=True)
-        (folder / STATE).unlink(missing_ok=True)
+        for name in (STATE, SKETCHES):
+            (folder / name).unlink(missing_ok=True)
         return cls(
             postings=PostingIndex(folder / "postings"),
             codes=CodeIndex(folder / "codes"),
             folder=folder,
             keeper=keeper,
+            sketches=SketchTable(folder / SKETCHES, keeps=True),
         )
 
     def save(self) -> None:
@@ -98,6 +113,7 @@ class _Kind:
             return
         self.postings.flush()
         self.codes.flush()
+        self.sketches.flush()
         state = {
             "ordinal": self.ordinal, "segment_id": self.segment_id, "segments": self.segments,
         }  # fmt: skip
@@ -117,45 +133,34 @@ def _lock(folder: Path) -> IO[bytes] | None:
 
 
 class Documents:
-    """Submission ids and times by the small integers that indexes use."""
+    """Submissions by the small integers that indexes use: ids, times and workers."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._ids: list[str] = []
-        self._names = pl.Series("submission_id", [], dtype=pl.String)
-        self._times = np.zeros(0, np.int64)
-        self._docs: dict[str, int] = {}
+        self._lock = Lock()
+        self.owners = Owners()
+
+    @property
+    def _times(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        return self.owners.times
 
     def refresh(self, connection: Connection) -> None:
-        """Learn the submissions that arrived since."""
+        """Learn the submissions that arrived since, some thousand at a time."""
         columns = record.submissions.c
         query = (
             sa.select(
-                columns.submission_id,
+                columns.submission_id, columns.worker_id,
                 sa.type_coerce(columns.submitted_at, sa.BigInteger()),
-                columns.doc,
             )
-            .where(columns.doc >= len(self._ids))
+            .where(columns.doc >= sa.bindparam("known"))
             .order_by(columns.doc)
-        )
-        rows = connection.execute(query).all()
-        if not rows:
-            return
-        for submission_id, _, doc in rows:
-            self._ids.append(submission_id)
-            self._docs[submission_id] = doc
-        arrived = pl.Series("submission_id", [r[0] for r in rows], dtype=pl.String)
-        self._names = pl.concat([self._names, arrived], rechunk=True)
-        new = np.fromiter((r[1] for r in rows), np.int64, len(rows))
-        self._times = np.concatenate([self._times, new])
-
-    def owners(self) -> Owners:
-        """Return ids and times by number, and numbers by id."""
-        return Owners(self._ids, self._times, self._docs)
-
-    def numbers(self, submission_ids: Sequence[str]) -> np.ndarray[tuple[int], np.dtype[np.uint32]]:
-        """Return the integer of each submission."""
-        return np.array([self._docs[s] for s in submission_ids], dtype=np.uint32)
+            .limit(DOCUMENTS_PER_READ)
+        )  # fmt: skip
+        with self._lock:
+            while rows := connection.execute(query, {"known": len(self.owners)}).all():
+                workers = pl.Series([r[1] for r in rows], dtype=pl.String).hash().to_numpy()
+                times = np.fromiter((r[2] for r in rows), np.int64, len(rows))
+                self.owners.extend([r[0] for r in rows], times, workers)
 
     def early(
         self,
@@ -203,8 +208,13 @@ class Documents:
 
     def frame(self, docs: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> pl.DataFrame:
         """Return ``submission_id`` and ``submitted_at`` (µs) beside each integer."""
-        names = self._names.gather(docs)
-        return pl.DataFrame([names, pl.Series("_at", self._times[docs], dtype=pl.Int64)])
+        return pl.DataFrame([self.named(docs), pl.Series("_at", self._times[docs], dtype=pl.Int64)])
+
+    def named(self, docs: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> pl.Series:
+        """Return ``submission_id`` beside each integer."""
+        once, back = np.unique(docs, return_inverse=True)
+        names = pl.Series("submission_id", self.owners.names(once), dtype=pl.String)
+        return names.gather(back)
 
 
 class FingerprintStore:
@@ -256,6 +266,50 @@ class FingerprintStore:
             ordered = ordered.filter(place <= earliest)
         return ordered.head(limit).select(list(frames.POSTINGS))
 
+    def carriers(
+        self,
+        kind: str,
+        keys: pl.Series,
+        beside: Sequence[str],
+        *,
+        df_max: int | None,
+        earliest: int,
+    ) -> Carriers:
+        """Find the earliest texts that carry each key."""
+        asked = keys.drop_nulls().unique().sort().to_numpy().astype(np.uint64)
+        index, owners = self._ready(kind).postings, self._documents.owners
+        return carriers(index, asked, owners, owners.numbers(beside), df_max=df_max, most=earliest)
+
+    def named(self, documents: npt.NDArray[np.uint32]) -> pl.DataFrame:
+        """Return the ids and times of documents."""
+        at = pl.from_epoch("_at", time_unit="us").dt.replace_time_zone("UTC").alias("submitted_at")
+        return self._documents.frame(documents).select("submission_id", at)
+
+    def prints(
+        self, kind: str, documents: npt.NDArray[np.uint32], contents: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Return the distinct keys of texts, from the newest fingerprints."""
+        asked = pl.DataFrame({"doc": documents, "content_index": contents}).with_row_index("at")
+        names = pl.DataFrame([self._documents.named(documents), asked["doc"]]).unique()
+        found = (
+            self.rows(kind, names["submission_id"].to_list())
+            .select("submission_id", "content_index", "keys")
+            .join(names, on="submission_id")
+            .join(asked, on=["doc", "content_index"])
+            .select("at", pl.col("keys").alias("key"))
+            .explode("key", empty_as_null=True)
+            .drop_nulls()
+            .unique()
+            .sort("at", "key")
+        )
+        bounds = np.zeros(len(documents) + 1, np.int64)
+        np.cumsum(np.bincount(found["at"].to_numpy(), minlength=len(documents)), out=bounds[1:])
+        return bounds, found["key"].to_numpy(writable=True)
+
+    def sketches(self, kind: str, documents: npt.NDArray[np.uint32]) -> Sketches:
+        """Return the sketches of what documents typed in; only kinds of SKETCHED have any."""
+        return self._ready(kind).sketches.of(documents)
+
     def votes(
         self, kind: str, asked: pl.DataFrame, *, votes_min: int, rows_max: int, earlier: bool,
         most: int | None,
@@ -263,7 +317,7 @@ class FingerprintStore:
         """Count the words that queries and known pictures share and that lie alike: a VOTES frame."""
         index = self._ready(kind).postings
         return answered(
-            index, asked, self._documents.owners(), votes_min=votes_min, rows_max=rows_max,
+            index, asked, self._documents.owners, votes_min=votes_min, rows_max=rows_max,
             earlier=earlier, most=most,
         )  # fmt: skip
 
@@ -359,7 +413,7 @@ class FingerprintStore:
             for some in range(0, len(named), SEGMENTS_PER_READ):
                 part = named[some : some + SEGMENTS_PER_READ]
                 self._fill(
-                    state, self._segments.scan(part).filter(pl.col("kind") == kind).collect()
+                    kind, state, self._segments.scan(part).filter(pl.col("kind") == kind).collect()
                 )
             state.ordinal, state.segment_id = fresh[-1].ordinal, fresh[-1].segment_id
             state.segments += len(fresh)
@@ -383,8 +437,8 @@ class FingerprintStore:
         )
         return connection.execute(read).scalar() == state.segments
 
-    def _fill(self, state: _Kind, made: pl.DataFrame) -> None:
-        docs = pl.Series("_doc", self._documents.numbers(made["submission_id"].to_list()))
+    def _fill(self, kind: str, state: _Kind, made: pl.DataFrame) -> None:
+        docs = pl.Series("_doc", self._documents.owners.numbers(made["submission_id"].to_list()))
         keyed = (
             made.with_columns(docs)
             .filter(pl.col("keys").list.len() > 0)
@@ -399,6 +453,8 @@ class FingerprintStore:
                 keyed["content_index"].to_numpy().astype(np.int32),
                 keyed["positions"].to_numpy().astype(np.int32),
             )
+        if kind in SKETCHED:
+            _sketch(state.sketches, keyed.filter(pl.col("content_index") == TYPED))
         coded = made.with_columns(docs).filter(
             pl.col("keys").list.len() == 0, pl.col("value").bin.size() % CODE_BYTES == 0,
             pl.col("value").bin.size() > 0,
@@ -411,3 +467,12 @@ class FingerprintStore:
                 codes, np.full(count, doc, np.uint32), np.full(count, content, np.int32),
                 np.arange(count, dtype=np.int32),
             )  # fmt: skip
+
+
+def _sketch(table: SketchTable, keyed: pl.DataFrame) -> None:
+    """Sketch the keys of texts: ``_doc``, ``keys``."""
+    once = keyed.select("_doc", "keys").unique().sort("_doc", "keys")
+    docs = once["_doc"].to_numpy()
+    named, begins = np.unique(docs, return_index=True)
+    bounds = np.append(begins, len(docs)).astype(np.int64)
+    table.put(named.astype(np.uint32), sketched(bounds, once["keys"].to_numpy()))

@@ -4,10 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 import sqlalchemy as sa
 
 from pipeline.model import frames, sessions
+from pipeline.model.carriers import Carriers, Sketches
 from pipeline.ports import DELIVERIES, DELIVERY, Batch, Decoder
 from pipeline.stores.assets import Assets
 from pipeline.stores.blobs import BlobStore
@@ -104,6 +107,27 @@ class StorePast:
         return self._fingerprints.votes(
             kind, asked, votes_min=votes_min, rows_max=rows_max, earlier=earlier, most=most
         )
+
+    def carriers(
+        self, kind: str, keys: pl.Series, beside: Sequence[str], *, df_max: int | None = None,
+        earliest: int,
+    ) -> Carriers:  # fmt: skip
+        """Find the earliest carriers of keys, by number."""
+        return self._fingerprints.carriers(kind, keys, beside, df_max=df_max, earliest=earliest)
+
+    def named(self, documents: npt.NDArray[np.uint32]) -> pl.DataFrame:
+        """Return the ids and times of numbers."""
+        return self._fingerprints.named(documents)
+
+    def prints(
+        self, kind: str, documents: npt.NDArray[np.uint32], contents: npt.NDArray[np.int32]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
+        """Return the distinct keys of texts."""
+        return self._fingerprints.prints(kind, documents, contents)
+
+    def sketches(self, kind: str, documents: npt.NDArray[np.uint32]) -> Sketches:
+        """Return the sketches of what was typed in."""
+        return self._fingerprints.sketches(kind, documents)
 
     def frequencies(self, kind: str, keys: pl.Series) -> pl.DataFrame:
         """Count the submissions that carry each key."""

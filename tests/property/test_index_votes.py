@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.index.owners import Owners
 from pipeline.index.postings import PostingIndex
-from pipeline.index.votes import Asked, Owners, answered, votes
+from pipeline.index.votes import Asked, answered, votes
 from pipeline.model import frames
 
 Row = tuple[int, int, int, int]
@@ -141,7 +142,7 @@ def test_only_one_side_is_told_and_of_many_the_heaviest_and_the_earliest() -> No
     filled(index, [(f, doc, 0, f) for doc in range(count) for f in range(4 if doc < 30 else 6)])
     names = [f"s{doc:02}" for doc in range(count)]
     times = np.arange(count, dtype=np.int64) // 2  # two at a time: names decide between them
-    owners = Owners(names, times, {n: i for i, n in enumerate(names)})
+    owners = Owners.of(names, times)
     words = pl.DataFrame(
         {"query": 3, "submission_id": "s25", "key": list(range(6)), "place": list(range(6)), "mode": 0,
          "worth": 1.0},

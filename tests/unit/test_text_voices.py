@@ -2,53 +2,58 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, cast
 
 import numpy as np
-import polars as pl
+import numpy.typing as npt
 import pytest
 
-from detectors.text.voices import ALIKE, VOICES_MAX, voices
-from pipeline.ports import Past
+from detectors.text.voices import ALIKE, VOICES_MAX, Phrases, voices
+from pipeline.index.sketches import sketched
+from pipeline.model.carriers import Sketches
 
 Node = tuple[str, int]
+Ints = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64]
 
 
-class Remembered:
-    """As much of the past as voices ask for."""
-
-    def __init__(self, prints: dict[Node, set[int]]) -> None:
-        self._prints = prints
-
-    def fingerprints(self, kind: str, submission_ids: Sequence[str]) -> pl.DataFrame:
-        rows = [(s, c, sorted(k)) for (s, c), k in self._prints.items() if s in submission_ids]
-        schema: dict[str, Any] = {
-            "submission_id": pl.String, "content_index": pl.Int32, "keys": pl.List(pl.UInt64),
-        }  # fmt: skip
-        return pl.DataFrame(rows, schema=schema, orient="row")
-
-
-def table(rows: Sequence[tuple[int, int, Node, str, int]]) -> pl.DataFrame:
-    told = [(text, key, *node, by, at) for text, key, node, by, at in rows]
-    schema: dict[str, Any] = {
-        "text": pl.Int64, "key": pl.UInt64, "submission_id": pl.String,
-        "content_index": pl.Int32, "by": pl.String, "at": pl.Int64,
-    }  # fmt: skip
-    return pl.DataFrame(told, schema=schema, orient="row")
-
-
-def muted(quiet: dict[int, set[int]]) -> pl.DataFrame:
-    rows = [(text, key) for text, keys in quiet.items() for key in sorted(keys)]
-    return pl.DataFrame(rows, schema={"text": pl.Int64, "key": pl.UInt64}, orient="row")
+def end_to_end(sets: Sequence[set[int]]) -> tuple[Ints, Keys]:
+    bounds = np.cumsum([0, *map(len, sets)]).astype(np.int64)
+    return bounds, np.array([k for one in sets for k in sorted(one)], np.uint64)
 
 
 def counted(
     rows: Sequence[tuple[int, int, Node, str, int]], quiet: dict[int, set[int]],
-    prints: dict[Node, set[int]],
+    prints: dict[Node, set[int]], *, sketches: bool = True,
 ) -> dict[tuple[int, int], int]:  # fmt: skip
-    past = cast(Past, Remembered(prints))
-    found = voices(table(rows).sample(fraction=1, shuffle=True, seed=1), muted(quiet), past, "k")
-    return {(text, key): n for text, key, n in found.iter_rows()}
+    ordered = sorted(rows, key=lambda r: (r[0], r[1], r[4], r[2]))
+    groups = {
+        named: list(some)[:VOICES_MAX]
+        for named, some in itertools.groupby(ordered, key=lambda r: r[:2])
+    }
+    pairs = sorted({(node, by) for some in groups.values() for _, _, node, by, _ in some})
+    nodes = [node for node, _ in pairs]
+    of = {by: n for n, by in enumerate(sorted({by for _, by in pairs}))}
+    phrases = Phrases(
+        texts=np.array([text for text, _ in groups], np.int64),
+        bounds=np.cumsum([0, *map(len, groups.values())]).astype(np.int64),
+        members=np.array(
+            [pairs.index((node, by)) for some in groups.values() for _, _, node, by, _ in some],
+            np.int64,
+        ),
+        workers=np.array([of[by] for _, by in pairs], np.uint64),
+    )
+    texts = np.array([t for t in sorted(quiet) for _ in quiet[t]], np.int64)
+    keys = np.array([k for t in sorted(quiet) for k in sorted(quiet[t])], np.uint64)
+    asked: list[int] = []
+
+    def ask(some: Ints) -> tuple[Ints, Keys]:
+        asked.extend(some.tolist())
+        return end_to_end([prints[nodes[n]] for n in some.tolist()])
+
+    known = sketched(*end_to_end([prints[n] for n in nodes])) if sketches else None
+    found = voices(phrases, known or Sketches.room(len(nodes)), ask, (texts, keys))
+    assert sketches or len(phrases.members) < 2 or asked
+    return dict(zip(groups, found.tolist(), strict=True))
 
 
 def by_definition(
@@ -90,6 +95,7 @@ def test_voices_are_components_of_one_worker_and_of_like_texts(seed: int) -> Non
     ]
     said = counted(rows, quiet, prints)
     assert said == by_definition(rows, quiet, prints)
+    assert counted(rows, quiet, prints, sketches=False) == said
     assert len(set(said.values())) > 3
 
 
@@ -101,3 +107,23 @@ def test_copies_are_one_voice_and_what_the_task_gave_makes_no_copies() -> None:
     assert counted(rows, {0: brief}, prints) == {(0, 7): 3}
     assert counted(rows, {1: brief}, prints) == {(0, 7): 1}
     assert counted([], {0: brief}, prints) == {}
+
+
+def test_texts_that_share_little_are_told_apart_without_their_fingerprints() -> None:
+    draw = np.random.default_rng(3)
+    prints: dict[Node, set[int]] = {
+        (f"s{n:02}", 0): {7, *draw.integers(0, 2**63, 50).tolist()} for n in range(16)
+    }
+    rows = [(0, 7, node, node[0], n) for n, node in enumerate(prints)]
+    bounds, keys = end_to_end(list(prints.values()))
+    phrases = Phrases(
+        texts=np.zeros(1, np.int64), bounds=np.array([0, 16]), members=np.arange(16),
+        workers=np.arange(16, dtype=np.uint64),
+    )  # fmt: skip
+    nothing = (np.zeros(0, np.int64), np.zeros(0, np.uint64))
+
+    def refuse(some: Ints) -> tuple[Ints, Keys]:
+        raise AssertionError(f"asked for {some}")
+
+    assert voices(phrases, sketched(bounds, keys), refuse, nothing).tolist() == [16]
+    assert counted(rows, {}, prints) == {(0, 7): 16}

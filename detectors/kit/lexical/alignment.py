@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from detectors.kit.lexical.shapes import I32, I64, U8, U64
+from detectors.kit.lexical.shapes import I32, I64, U8
 from detectors.kit.lexical.table import fold_table
 from detectors.kit.lexical.texts import Texts, read
 
@@ -112,9 +112,7 @@ def _equal_weight(texts: Texts, left: int, right: int, quiet: U8) -> int:
     return int(weights[(quiet[a0:a1] | quiet[b0:b1]) == 0].sum(dtype=np.int64))
 
 
-def covered(
-    texts: Texts, groups: I64, handed: Texts, bounds: I64
-) -> npt.NDArray[np.bool_]:
+def covered(texts: Texts, groups: I64, handed: Texts, bounds: I64) -> npt.NDArray[np.bool_]:
     """Mark the units of ``texts`` that lie in a shingle which their group was handed.
 
     ``groups`` (n,) names the group of each text, −1 none; ``handed[bounds[g]:bounds[g + 1]]`` are the

@@ -9,7 +9,7 @@ from numba import njit, types, uint64
 
 from detectors.kit.lexical.shapes import I32, I64, SHINGLE_UNITS, U8, U32, U64, Bools
 
-# mypy: disable-error-code="assignment,return-value,no-any-return"
+# mypy: disable-error-code="assignment,return-value,no-any-return,arg-type"
 # The compiler's integers are its own: which width a sum has is in the signatures, not the hints.
 
 TRIES_MAX = 64
@@ -419,15 +419,18 @@ def align(
             heads[at] = -1
 
 
-@njit("void(u8[::1], u1[::1], i8[::1], i8[::1], i8[::1], u8[::1], u1[::1], i8[::1], b1[::1])", cache=True)
+@njit(
+    "void(u8[::1], u1[::1], i8[::1], i8[::1], i8[::1], u8[::1], u1[::1], i8[::1], b1[::1])",
+    cache=True,
+)
 def cover(
     hashes: U64, lengths: U8, starts: I64, order: I64, groups: I64, handed: U64, sizes: U8, bounds: I64,
     marks: Bools,
 ) -> None:  # fmt: skip
     """Mark the units that lie in a shingle of their text's group.
 
-    Texts are taken in ``order``, where those of one group stand together; ``handed[bounds[g]:bounds[g + 1]]``
-    are the shingles of group ``g``, those of size 0 none.
+    Texts are taken in ``order``, where those of one group stand together; the shingles of group ``g`` are
+    ``handed[bounds[g]:bounds[g + 1]]``, those of size 0 none.
     """
     most = np.int64(1)
     for g in range(len(bounds) - 1):

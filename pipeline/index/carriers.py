@@ -1,0 +1,46 @@
+"""The earliest carriers of keys as numbers: what ``Past.carriers`` answers, without a name for any."""
+
+import numpy as np
+
+from pipeline.index.owners import Owners
+from pipeline.index.postings import PostingIndex
+from pipeline.index.shapes import I32, U32, U64
+from pipeline.model.carriers import Carriers
+
+
+def carriers(
+    index: PostingIndex, keys: U64, owners: Owners, beside: U32, *, df_max: int | None, most: int
+) -> Carriers:
+    """Find the ``most`` earliest texts of each of the sorted distinct keys.
+
+    ``beside`` are documents that are placed in the order too. What is found depends neither on runs nor
+    on the order of adding.
+    """
+    from pipeline.index import carrying
+
+    asked = keys
+    if df_max is not None and len(keys):
+        asked = keys[index.counts(keys, most=df_max) <= df_max]
+    runs, removed = index.snapshot()
+    sizes = np.zeros(len(asked), np.int64)
+    docs: U32 = np.empty((len(asked), most), np.uint32)
+    contents: I32 = np.empty((len(asked), most), np.int32)
+    for run in runs:
+        begins, ends = run.bounds_of(asked)
+        gone = removed if run.name else removed[:0]
+        carrying.pour(
+            run.docs, run.contents, begins, ends, gone, owners.times, owners.spots, owners.letters,
+            sizes, docs, contents,
+        )  # fmt: skip
+    kept = np.arange(most) < sizes[:, None]
+    flat = docs[kept]
+    known = owners.in_order(np.unique(np.concatenate([flat, beside])))
+    numbers = np.sort(known)
+    places = np.empty(len(known), np.int64)
+    places[np.searchsorted(numbers, known)] = np.arange(len(known))
+    return Carriers(
+        keys=asked, bounds=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        places=places[np.searchsorted(numbers, flat)], contents=contents[kept],
+        documents=known, workers=owners.workers[known],
+        beside=places[np.searchsorted(numbers, beside)],
+    )  # fmt: skip
