@@ -179,7 +179,7 @@ def test_the_foremost_are_those_of_all_that_could_be_counted() -> None:
     words = [(k, int(draw.integers(0, 64)) << 13 | 6 << 8 | k, k % 2) for k in range(60)]
     names = [f"s{d:04}" for d in range(docs)]
     times = draw.integers(0, 40, docs)  # many come at one time
-    owners = Owners(names, times, {n: i for i, n in enumerate(names)})
+    owners = Owners.of(names, times)
     keys, places, modes = np.array(words).T
     asking = pl.DataFrame(
         {"query": 0, "submission_id": names[1500], "key": keys, "place": places, "mode": modes,
