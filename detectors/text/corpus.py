@@ -25,6 +25,15 @@ class Corpus:
     texts: Texts
     given: Bools
 
+    def part(self, begin: int, end: int) -> "Corpus":
+        """Return the texts ``begin`` to ``end``; nothing is copied."""
+        units = slice(int(self.texts.starts[begin]), int(self.texts.starts[end]))
+        return Corpus(
+            bodies=self.bodies[begin:end],
+            texts=self.texts.part(begin, end),
+            given=self.given[units],
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loud:

@@ -57,7 +57,7 @@ def effective(blocks: Blocks) -> npt.NDArray[np.float64]:
 
 def gains(found: Alignments) -> npt.NDArray[np.float64]:
     """Weigh the blocks of each pair of an alignment, (pairs,)."""
-    equal = found.blocks[:, :, 4]
+    equal = found.blocks[:, : int(found.counts.max(initial=0)), 4]
     some = np.arange(equal.shape[1]) < found.counts[:, None]
     weighed = np.where(equal >= FULL_WEIGHT, equal, np.maximum(equal - CHANCE, 0))
     summed: npt.NDArray[np.float64] = np.where(some, weighed, 0).sum(axis=1).astype(np.float64)

@@ -31,7 +31,6 @@ from detectors.text.nominate import (
     ROWS_MAX,
     WHOLE,
     WINNOW,
-    Nominees,
     nominate,
 )
 from detectors.text.prove import GAIN_MIN, explain, gains
@@ -40,6 +39,8 @@ from pipeline.ports import Batch, DetectorSpec, Example, Findings, Past
 
 WHOLE_WEIGHT_MIN: Final = 36
 BAND_WEIGHT_MIN: Final = 60
+PAIRS_MAX: Final = 4_096
+"""Pairs proved at a time: what sources of more take in memory would grow with what is known."""
 SIGNED_MAX: Final = 200_000
 """Longer texts have thousands of winnowed fingerprints, and no need of a signature."""
 
@@ -181,25 +182,32 @@ class TextDetector:
         _, bands = minhash(texts, units_max=SIGNED_MAX)
         digests = np.where(own >= WHOLE_WEIGHT_MIN, texts.digests, np.uint64(0))
         named = nominate(who, picks, quiet, digests, bands, past)
-        if named.pairs.is_empty():
-            return {}
-        return self._prove(corpus, named, picks, batch, past, built)
+        strengths: dict[int, float] = {}
+        for begin, end in _cuts(named.pairs["text"]):
+            mine = named.pairs.filter(pl.col("text").is_between(begin, end, closed="left"))
+            some = slice(int(picks.cuts[begin]), int(picks.cuts[end]))
+            told = self._prove(
+                corpus.part(begin, end), mine.with_columns(pl.col("text") - begin),
+                picks.part(begin, end), named.stock[some], batch, past, built,
+            )  # fmt: skip
+            strengths |= {begin + text: strength for text, strength in told.items()}
+        return strengths
 
     def _prove(
-        self, corpus: Corpus, named: Nominees, picks: Picks, batch: Batch, past: Past,
-        built: FindingsBuilder,
+        self, corpus: Corpus, candidates: pl.DataFrame, picks: Picks, stock: npt.NDArray[np.bool_],
+        batch: Batch, past: Past, built: FindingsBuilder,
     ) -> dict[int, float]:  # fmt: skip
         """Align texts with their candidates and report what is left to explain; strengths by text."""
-        sources = self._sources(named.pairs, batch, past)
+        sources = self._sources(candidates, batch, past)
         both, first = joined(corpus, sources), len(corpus.bodies)
-        pairs = _unlike(named.pairs, sources, first)
+        pairs = _unlike(candidates, sources, first)
         found = align(
             both.texts,
             [p.text for p in pairs],
             [p.source for p in pairs],
             both.given.astype(np.uint8),
         )
-        weights, loud = own_weights(both), Loud.of(both, picks, named.stock)
+        weights, loud = own_weights(both), Loud.of(both, picks, stock)
         by_text: dict[int, list[int]] = {}
         likely = np.flatnonzero(gains(found) >= GAIN_MIN).tolist()
         order = Order.of(
@@ -284,6 +292,16 @@ class _Pair(NamedTuple):
     source: int
     digest: int
     own: bool
+
+
+def _cuts(texts: pl.Series) -> list[tuple[int, int]]:
+    """Cut the texts of pairs, in their order, where PAIRS_MAX pairs are full."""
+    if texts.is_empty():
+        return []
+    counted = texts.rle().struct.unnest()
+    full = (counted["len"].cum_sum() - 1) // PAIRS_MAX
+    begins = counted["value"].filter((full != full.shift(1)).fill_null(True)).to_list()
+    return list(itertools.pairwise([*begins, int(texts[-1]) + 1]))
 
 
 def _unlike(pairs: pl.DataFrame, sources: Corpus, first: int) -> list[_Pair]:

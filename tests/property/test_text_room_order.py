@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from detectors.checks import Blind, world_of
 from detectors.checks.conformance import check_order_free, find
 from detectors.checks.memory import MemoryPast, World
-from detectors.text import detector
+from detectors.text import detector, room
 from pipeline.ports import Example
 
 SENTENCES = (
@@ -75,6 +75,16 @@ def test_text_room_order_and_batches_do_not_matter(
     rows: list[dict[str, object]], seed: int
 ) -> None:
     check_order_free(detector, world_with(rows), tries=2, seed=seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(rows=submissions())
+def test_text_room_proves_in_pieces_what_it_proves_at_once(rows: list[dict[str, object]]) -> None:
+    world = world_with(rows)
+    whole = find(detector, world).signals
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(room, "PAIRS_MAX", 2)
+        assert find(detector, world).signals.equals(whole)
 
 
 UNRELATED = int(os.environ.get("BOUNTYGUARD_UNRELATED", "300"))

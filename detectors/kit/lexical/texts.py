@@ -56,6 +56,16 @@ class Texts:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
+    def part(self, begin: int, end: int) -> "Texts":
+        """Return the texts ``begin`` to ``end``; nothing but where they begin is copied."""
+        units, texts = slice(int(self.starts[begin]), int(self.starts[end])), slice(begin, end)
+        return Texts(
+            units=self.units[units], origins=self.origins[units],
+            starts=self.starts[begin : end + 1] - self.starts[begin], hashes=self.hashes[units],
+            lengths=self.lengths[units], digests=self.digests[texts], weights=self.weights[texts],
+            classes=self.classes[texts],
+        )  # fmt: skip
+
     def folded(self, index: int) -> str:
         """Return one folded text."""
         mine = self.units[self.starts[index] : self.starts[index + 1]]
@@ -80,6 +90,14 @@ class Picks:
     keys: U64
     places: I32
     cuts: I64
+
+    def part(self, begin: int, end: int) -> "Picks":
+        """Return the fingerprints of the texts ``begin`` to ``end``."""
+        some = slice(int(self.cuts[begin]), int(self.cuts[end]))
+        return Picks(
+            keys=self.keys[some], places=self.places[some],
+            cuts=self.cuts[begin : end + 1] - self.cuts[begin],
+        )  # fmt: skip
 
     @property
     def owners(self) -> I64:
