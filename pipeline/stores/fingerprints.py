@@ -36,7 +36,7 @@ from pipeline.stores.fetch import IDS_PER_QUERY, among, in_chunks
 from pipeline.stores.files import write_durably
 from pipeline.stores.segments import Segment, Segments
 from pipeline.stores.tables import record
-from pipeline.stores.warm import WarmFrames
+from pipeline.stores.warm import KeptPrints, WarmFrames
 
 CODE_BYTES = 32
 SEGMENTS_PER_READ = 64
@@ -66,6 +66,7 @@ class _Kind:
     segments: int = 0
     unsaved: int = 0
     sketches: SketchTable = field(default_factory=SketchTable)
+    kept: KeptPrints = field(default_factory=KeptPrints)
     lock: Lock = field(default_factory=Lock)
 
     @classmethod
@@ -289,22 +290,23 @@ class FingerprintStore:
         self, kind: str, documents: npt.NDArray[np.uint32], contents: npt.NDArray[np.int32]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
         """Return the distinct keys of texts, from the newest fingerprints."""
-        asked = pl.DataFrame({"doc": documents, "content_index": contents}).with_row_index("at")
-        names = pl.DataFrame([self._documents.named(documents), asked["doc"]]).unique()
-        found = (
-            self.rows(kind, names["submission_id"].to_list())
+        kept = self._ready(kind).kept
+        return kept.of(documents, contents, lambda some: self._keys_of(kind, some))
+
+    def _keys_of(self, kind: str, documents: npt.NDArray[np.uint32]) -> pl.DataFrame:
+        """Read ``doc``, ``content_index`` and ``key`` of documents, sorted, each once."""
+        named = self._documents.named(documents)
+        numbered = pl.DataFrame({"submission_id": named, "doc": documents})
+        return (
+            self.rows(kind, named.to_list())
             .select("submission_id", "content_index", "keys")
-            .join(names, on="submission_id")
-            .join(asked, on=["doc", "content_index"])
-            .select("at", pl.col("keys").alias("key"))
+            .join(numbered, on="submission_id")
+            .select("doc", "content_index", pl.col("keys").alias("key"))
             .explode("key", empty_as_null=True)
             .drop_nulls()
             .unique()
-            .sort("at", "key")
+            .sort("doc", "content_index", "key")
         )
-        bounds = np.zeros(len(documents) + 1, np.int64)
-        np.cumsum(np.bincount(found["at"].to_numpy(), minlength=len(documents)), out=bounds[1:])
-        return bounds, found["key"].to_numpy(writable=True)
 
     def sketches(self, kind: str, documents: npt.NDArray[np.uint32]) -> Sketches:
         """Return the sketches of what documents typed in; only kinds of SKETCHED have any."""
@@ -446,6 +448,7 @@ class FingerprintStore:
             .explode("keys", "positions", empty_as_null=True)
         )
         state.unsaved += keyed.height
+        state.kept.forget(docs.to_numpy())
         if keyed.height:
             state.postings.add(
                 keyed["keys"].to_numpy().astype(np.uint64),
