@@ -115,6 +115,16 @@ def _distinct(texts: Ints, keys: Keys) -> tuple[Ints, Keys]:
     return texts[fresh], keys[fresh]
 
 
+def _numbered(values: Ints, below: int) -> tuple[Ints, Ints]:
+    """Return the distinct values, which are below so much, and the place of each value among them."""
+    seen = np.zeros(below, np.bool_)
+    seen[values] = True
+    distinct = np.flatnonzero(seen)
+    number: Ints = np.empty(below, np.int64)
+    number[distinct] = np.arange(len(distinct))
+    return distinct, number[values]
+
+
 def _carried(
     past: Past, kind: str, asked: pl.DataFrame, texts: Ints, keys: Keys, *, capped: bool = True
 ) -> _Shared:
@@ -124,19 +134,20 @@ def _carried(
         kind, pl.Series(keys, dtype=pl.UInt64), owners, df_max=DF_MAX if capped else None,
         earliest=CARRIERS_MAX,
     )  # fmt: skip
-    nodes, back = np.unique(
-        (told.places << 32) + told.contents.astype(np.int64) + 1, return_inverse=True
+    texts_each = int(told.contents.max(initial=BODY)) + 2
+    nodes, back = _numbered(
+        told.places * texts_each + told.contents + 1, texts_each * len(told.documents)
     )
     at = np.searchsorted(told.keys, keys)
     at[at == len(told.keys)] = 0
     known = told.keys[at] == keys if len(told.keys) else np.zeros(len(keys), np.bool_)
     bounds = told.bounds if len(told.keys) else np.zeros(2, np.int64)
-    places = nodes >> 32
+    places = nodes // texts_each
     return _Shared(
         cuts=np.searchsorted(texts, np.arange(len(asked) + 1)).astype(np.int64),
         begins=np.where(known, bounds[at], 0), ends=np.where(known, bounds[at + 1], 0),
-        nodes=back.astype(np.int64), places=places,
-        contents=((nodes & 0xFFFFFFFF) - 1).astype(np.int32), workers=told.workers,
+        nodes=back, places=places,
+        contents=(nodes % texts_each - 1).astype(np.int32), workers=told.workers,
         own=told.beside, documents=told.documents,
     )  # fmt: skip
 
@@ -153,12 +164,12 @@ def _stock(
     )  # fmt: skip
     if not len(slots):
         return stock
-    nodes, members = np.unique(members, return_inverse=True)
+    nodes, members = _numbered(members, len(shared.places))
     documents, contents = shared.documents[shared.places[nodes]], shared.contents[nodes]
     phrases = Phrases(
         texts=np.searchsorted(shared.cuts, slots, "right") - 1,
         bounds=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        members=members.astype(np.int64), workers=shared.workers[shared.places[nodes]],
+        members=members, workers=shared.workers[shared.places[nodes]],
     )  # fmt: skip
     sketches = past.sketches(WINNOW, documents)
     sketches.sizes[contents != BODY] = 0

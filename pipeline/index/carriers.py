@@ -4,7 +4,7 @@ import numpy as np
 
 from pipeline.index.owners import Owners
 from pipeline.index.postings import PostingIndex
-from pipeline.index.shapes import I32, U32, U64
+from pipeline.index.shapes import I32, I64, U32, U64
 from pipeline.model.carriers import Carriers
 
 
@@ -34,13 +34,13 @@ def carriers(
         )  # fmt: skip
     kept = np.arange(most) < sizes[:, None]
     flat = docs[kept]
-    known = owners.in_order(np.unique(np.concatenate([flat, beside])))
-    numbers = np.sort(known)
-    places = np.empty(len(known), np.int64)
-    places[np.searchsorted(numbers, known)] = np.arange(len(known))
+    met = np.sort(np.concatenate([flat, beside]))
+    known = owners.in_order(met[np.flatnonzero(np.diff(met, prepend=met[:1] - np.uint32(1)))])
+    places: I64 = np.empty(len(owners), np.int64)
+    places[known] = np.arange(len(known))
     return Carriers(
         keys=asked, bounds=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        places=places[np.searchsorted(numbers, flat)], contents=contents[kept],
+        places=places[flat], contents=contents[kept],
         documents=known, workers=owners.workers[known],
-        beside=places[np.searchsorted(numbers, beside)],
+        beside=places[beside],
     )  # fmt: skip

@@ -39,7 +39,7 @@ from pipeline.stores.tables import record
 from pipeline.stores.warm import KeptPrints, WarmFrames
 
 CODE_BYTES = 32
-SEGMENTS_PER_READ = 64
+SEGMENTS_PER_READ = 16
 DOCUMENTS_PER_READ = 10_000
 
 
@@ -78,6 +78,9 @@ class _Kind:
         keeper = _lock(folder)
         try:
             state = orjson.loads((folder / STATE).read_bytes())
+            sketches = SketchTable(folder / SKETCHES, keeps=keeper is not None)
+            if len(sketches) < int(state["sketched"]):
+                raise ValueError(f"{SKETCHES} is cut short")
             return cls(
                 postings=PostingIndex(folder / "postings"),
                 codes=CodeIndex(folder / "codes"),
@@ -86,7 +89,7 @@ class _Kind:
                 ordinal=int(state["ordinal"]),
                 segment_id=str(state["segment_id"]),
                 segments=int(state["segments"]),
-                sketches=SketchTable(folder / SKETCHES, keeps=keeper is not None),
+                sketches=sketches,
             )
         except (FileNotFoundError, ValueError, KeyError, StoreError):
             return cls.empty(folder, keeper)
@@ -117,6 +120,7 @@ class _Kind:
         self.sketches.flush()
         state = {
             "ordinal": self.ordinal, "segment_id": self.segment_id, "segments": self.segments,
+            "sketched": len(self.sketches),
         }  # fmt: skip
         write_durably(self.folder / STATE, orjson.dumps(state))
         self.unsaved = 0
@@ -412,15 +416,15 @@ class FingerprintStore:
             if not fresh:
                 return state
             named = self._segments.named(connection, [r.segment_id for r in fresh])
-            for some in range(0, len(named), SEGMENTS_PER_READ):
-                part = named[some : some + SEGMENTS_PER_READ]
-                self._fill(
-                    kind, state, self._segments.scan(part).filter(pl.col("kind") == kind).collect()
-                )
-            state.ordinal, state.segment_id = fresh[-1].ordinal, fresh[-1].segment_id
-            state.segments += len(fresh)
-            if state.unsaved >= FLUSH_ROWS:
-                state.save()
+            for begin in range(0, len(named), SEGMENTS_PER_READ):
+                part = named[begin : begin + SEGMENTS_PER_READ]
+                scanned = self._segments.scan(part).filter(pl.col("kind") == kind)
+                self._fill(kind, state, scanned.collect())
+                last = fresh[begin + len(part) - 1]
+                state.ordinal, state.segment_id = last.ordinal, last.segment_id
+                state.segments += len(part)
+                if state.unsaved >= FLUSH_ROWS:
+                    state.save()
         return state
 
     @staticmethod

@@ -369,6 +369,28 @@ def test_an_index_is_read_back_from_disk_and_made_anew_where_it_does_not_fit(
         anew.close()
 
 
+def test_sketches_outlive_their_process_and_are_made_anew_where_their_file_is_cut(
+    stores: Stores,
+) -> None:
+    for name in "ab":
+        stores.submit(submission(name))
+    remember(stores, {"a": [7, 8], "b": [7]}, {})
+    seven, file = pl.Series([7], dtype=pl.UInt64), stores.index / "text.winnow" / "sketches.bin"
+    for broken in (False, False, True):
+        past = stores.open_past()
+        found = past.carriers("text.winnow", seven, [], earliest=5)
+        assert past.named(found.documents)["submission_id"].to_list() == ["a", "b"]
+        made = past.sketches("text.winnow", found.documents)
+        assert made.sizes.tolist() == [2, 1]
+        assert np.bitwise_count(made.marks[0] & made.marks[1]).sum() == 1
+        bounds, keys = past.prints("text.winnow", found.documents[::-1], found.contents)
+        assert (bounds.tolist(), keys.tolist()) == ([0, 1, 3], [7, 7, 8])
+        past.close()
+        if not broken:
+            file.write_bytes(file.read_bytes()[:72])
+    assert file.stat().st_size > 72
+
+
 def test_a_new_fingerprint_replaces_the_old(stores: Stores) -> None:
     stores.submit(submission("a"))
     remember(stores, {"a": [7]}, {})
