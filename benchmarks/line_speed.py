@@ -6,11 +6,11 @@
 ``per_hour`` is by the clock. ``per_hour_two_cores`` is two hours of CPU through what a submission costs, over
 all processes (the decoder's child too): what the line does where both cores are its own. ``memory_mb`` is the
 peak of the writing process and of the largest other one, mapped files included; ``memory_of_stage_mb`` the most
-anonymous memory that the writing process held in each stage, ``memory_steps_mb`` what it held after each tenth
-of the work. ``stores`` is the share of
-the writing process' time that the database's driver and files take (statements, rows, commits, segments);
-``transactions`` that of all writing transactions, with the ledger's own work inside them. ``prefect`` is the time of
-a flow that is not in its three tasks' work.
+anonymous memory that the writing process held in each stage, ``cpu_ms_of_stage`` that process' CPU a submission,
+``memory_steps_mb`` what it held after each tenth of the work. ``stores`` is the share of the writing process' time
+that the database's driver and files take (statements, rows, commits, segments); ``transactions`` that of all writing
+transactions, with the ledger's own work inside them. ``prefect`` is the time of a flow that is not in its three
+tasks' work.
 """
 
 import argparse
@@ -39,7 +39,9 @@ class Clock:
         self.spent: dict[str, list[float]] = {}
         self.steps: list[int] = []
         self.peaks: dict[str, int] = {}
+        self.cpu: dict[str, float] = {}
         self._last = time.perf_counter()
+        self._used = time.process_time()
 
     def told(self, step: str, count: int) -> None:
         now = time.perf_counter()
@@ -47,6 +49,9 @@ class Clock:
         row[0] += now - self._last
         row[1] += count
         self._last = now
+        used = time.process_time()
+        self.cpu[step] = self.cpu.get(step, 0.0) + used - self._used
+        self._used = used
         self.steps.append(rss_mb())
         self.peaks[step] = max(self.peaks.get(step, 0), self.steps[-1])
 
@@ -150,6 +155,7 @@ def one(drop: Path, home: Path, workers: int, rooms: list[str]) -> dict[str, Any
         "per_s": round(count / wall, 1), "per_hour": round(count / wall * 3600),
         "cpu_ms_each": round(used / count * 1000, 3),
         "per_hour_two_cores": round(2 * 3600 * count / used),
+        "cpu_ms_of_stage": {n: round(s / count * 1000, 3) for n, s in clock.cpu.items()},
         "share": {n: round(s / wall, 3) for n, (s, _) in clock.spent.items()},
         "stores": round(stores["stores"] / wall, 3),
         "transactions": round(stores["transactions"] / wall, 3), "memory_mb": peaks,
