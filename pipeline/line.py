@@ -368,8 +368,7 @@ def _judge_wide(house: House, known: int) -> None:
         inside = pl.col("at").is_between(since, since + horizon.length, closed="left")
         rows = int(dated.filter(inside)["submissions"].sum())
         name = wide.name_of(horizon.name, since)
-        note = house.assets.note(name)
-        before = orjson.loads(note)["submissions"] if note else 0
+        before = int(house.assets.get(f"{name}.size") or b"0")
         if not horizon.rows_max < rows <= horizon.wide_max or rows * 10 <= before * 11:
             continue
         told = wide.unpack(house.assets.get(name) or b"[]")
@@ -381,9 +380,12 @@ def _judge_wide(house: House, known: int) -> None:
 
 
 def keep_wide(house: House, name: str, verdicts: bytes, submissions: int) -> None:
-    """Keep what is said of a large window of the collusion room, and of how many submissions."""
-    note = orjson.dumps({"submissions": submissions}).decode()
-    house.assets.put(name, verdicts, note=note, now=house.settings.now())
+    """Keep what is said of a large window of the collusion room, and of how many submissions.
+
+    The number is kept beside it: a window that grew, and of which the same is said, is told apart.
+    """
+    for asset, data in ((name, verdicts), (f"{name}.size", b"%d" % submissions)):
+        house.assets.put(asset, data, note=f"{submissions} submissions", now=house.settings.now())
 
 
 def _watch(house: House, known: int) -> None:

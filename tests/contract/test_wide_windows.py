@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 import polars as pl
 import pytest
 
 from detectors.checks.memory import world_of
-from detectors.collusion import detector, room
+from detectors.collusion import detector, room, sweep
 from pipeline import line
 from pipeline.bootstrap import House, open_house
+from pipeline.ports import Past
 from pipeline.settings import load_settings
 from pipeline.stores import work
 from pipeline.stores.exports import export
@@ -59,6 +62,40 @@ def test_a_wide_window_is_judged_by_a_run_as_a_narrow_one_is(
     assert named
     only = [c for c in told.columns if c != "signal_id"]
     assert told.select(only).equals(wanted.select(only))
+
+
+def test_a_wide_window_is_judged_again_only_where_it_grew(
+    drop: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    narrow = tuple(
+        replace(h, rows_max=100, wide_max=100_000 if h.wide_max else 0) for h in room.HORIZONS
+    )
+    monkeypatch.setattr(room, "HORIZONS", narrow)
+    times: list[datetime] = []
+
+    def whole(
+        past: Past, horizon: room.Horizon, since: datetime
+    ) -> dict[tuple[str, str], dict[str, Any]]:
+        times.append(since)
+        return {}
+
+    monkeypatch.setattr(sweep, "judged_whole", whole)
+    lines = (drop / "submissions.jsonl").read_bytes().splitlines(keepends=True)
+
+    def grown(house: House) -> None:
+        first = len(times)
+        assert first > 0
+        told = [row.replace(b'"submission_id":"', b'"submission_id":"later-') for row in lines]
+        (drop / "submissions.jsonl").write_bytes(b"".join(told))
+        line.take_in(house, drop)
+        line.judge(house)
+        assert {*times[first:]} >= {*times[:first]}
+        grew = len(times)
+        house.work.queue_all(depth=1)
+        line.judge(house)
+        assert len(times) == grew
+
+    judged(tmp_path / "home", drop, grown)
 
 
 def test_a_window_is_queued_page_by_page(
