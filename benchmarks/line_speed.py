@@ -52,11 +52,11 @@ class Clock:
         used = time.process_time()
         self.cpu[step] = self.cpu.get(step, 0.0) + used - self._used
         self._used = used
-        self.steps.append(rss_mb())
+        self.steps.append(anonymous_mb())
         self.peaks[step] = max(self.peaks.get(step, 0), self.steps[-1])
 
 
-def rss_mb() -> int:
+def anonymous_mb() -> int:
     """Memory of this process that no file stands behind: mapped indexes may be dropped at any time."""
     told = Path("/proc/self/status").read_text()
     return int(told.split("RssAnon:")[1].split()[0]) // 1024

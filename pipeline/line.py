@@ -372,9 +372,9 @@ def _judge_wide(house: House, known: int) -> None:
         if not horizon.rows_max < rows <= horizon.wide_max or rows * 10 <= before * 11:
             continue
         told = wide.unpack(house.assets.get(name) or b"[]")
-        made = judged_whole(house.known, horizon, since)
-        keep_wide(house, name, wide.pack(made), rows)
-        now = wide.unpack(house.assets.get(name) or b"[]")
+        packed = wide.pack(judged_whole(house.known, horizon, since))
+        keep_wide(house, name, packed, rows)
+        now = wide.unpack(packed)
         changed = {key[0] for key in told.keys() | now.keys() if told.get(key) != now.get(key)}
         house.work.queue(changed, depth=1)
 

@@ -145,10 +145,6 @@ class Documents:
         self._lock = Lock()
         self.owners = Owners()
 
-    @property
-    def _times(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return self.owners.times
-
     def refresh(self, connection: Connection) -> None:
         """Learn the submissions that arrived since, some thousand at a time."""
         columns = record.submissions.c
@@ -187,7 +183,7 @@ class Documents:
         once = fresh.copy()
         once[1:] |= docs[1:] != docs[:-1]
         rows = np.flatnonzero(once)
-        times = self._times[docs]
+        times = self.owners.times[docs]
         rows = rows[np.lexsort((times[rows], group[rows]))]
         starts = np.flatnonzero(np.diff(group[rows], prepend=-1))
         ends = np.append(starts[1:], len(rows))
@@ -205,7 +201,7 @@ class Documents:
 
         None where two submissions of one key were handed in at the same instant: their ids decide.
         """
-        times = self._times[docs]
+        times = self.owners.times[docs]
         order = np.lexsort((positions, contents, docs, times, keys))
         keys, docs, times = keys[order], docs[order], times[order]
         same = (keys[1:] == keys[:-1]) & (times[1:] == times[:-1])
@@ -213,7 +209,9 @@ class Documents:
 
     def frame(self, docs: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> pl.DataFrame:
         """Return ``submission_id`` and ``submitted_at`` (µs) beside each integer."""
-        return pl.DataFrame([self.named(docs), pl.Series("_at", self._times[docs], dtype=pl.Int64)])
+        return pl.DataFrame(
+            [self.named(docs), pl.Series("_at", self.owners.times[docs], dtype=pl.Int64)]
+        )
 
     def named(self, docs: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> pl.Series:
         """Return ``submission_id`` beside each integer."""

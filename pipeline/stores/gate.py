@@ -16,7 +16,7 @@ import psycopg
 import sqlalchemy as sa
 
 from pipeline.model.errors import LedgerError, StoreError
-from pipeline.model.money import Action, Link, payout_key
+from pipeline.model.money import TAKES_A_SLOT, Action, Link, payout_key
 from pipeline.review.gate import Known, answer, check_amount
 from pipeline.review.permit import Claims
 from pipeline.stores import ledger_payouts as payouts
@@ -226,7 +226,7 @@ def _settle(books: Books, action: Action, claims: Claims) -> dict[str, Any]:
     ):
         raise LedgerError("permit.revoked", "the payout waits for a person's decision")
     if before is None and action.slots is not None and (
-        books.slots_taken(action.task_id, payouts.TAKES_A_SLOT) >= action.slots
+        books.slots_taken(action.task_id, TAKES_A_SLOT) >= action.slots
     ):  # fmt: skip
         raise LedgerError("settlement.no_slot", "the task has paid as many as it pays")
     base = min(claims.amount_minor, action.amount_minor)

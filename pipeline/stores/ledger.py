@@ -7,6 +7,7 @@ transaction, each behind its own savepoint, because what costs is the disk's ack
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import polars as pl
@@ -65,7 +66,7 @@ class Ledger:
         """Make one change in a transaction of its own."""
         return self._run(change, settled=False)
 
-    def _run(self, change: Callable[[Books], T], settled: bool) -> T:
+    def _run(self, change: Callable[[Books], T], *, settled: bool) -> T:
         with self.database.write() as connection:
             return self._change(connection, change, settled=settled)
 
@@ -111,7 +112,7 @@ class Ledger:
         done: Counter[str] = Counter()
         for drawn, facts in pieces(self.database, limit=piece, only=only):
             made = plan(facts)
-            done.update(self._run(lambda books, m=made, d=drawn: _settled(books, m, d), True))  # type: ignore[misc]
+            done.update(self._run(partial(_settled, made=made, drawn=drawn), settled=True))
             progress("settle", len(facts.asked))
         with self.database.read() as connection:
             waits = unsettled.waiting(connection)
@@ -125,7 +126,7 @@ class Ledger:
         done: Counter[str] = Counter()
         for start in range(0, len(plan.actions), PIECE):
             some = plan.actions[start : start + PIECE]
-            done.update(self.run(lambda books, some=some: _carry_out(books, some).values()))  # type: ignore[misc]
+            done.update(self.run(partial(_carry_out, actions=some)).values())
         return SettleReport(
             done=done, unpriced=plan.unpriced, unslotted=plan.unslotted, at=self.clock()
         )

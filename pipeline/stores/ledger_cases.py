@@ -7,6 +7,7 @@ import orjson
 import sqlalchemy as sa
 
 from pipeline.model.errors import LedgerError
+from pipeline.model.money import TAKES_A_SLOT
 from pipeline.review import cases as policy
 from pipeline.stores import ledger_credit as credits
 from pipeline.stores import ledger_payouts as payouts
@@ -168,7 +169,7 @@ def _slots_full(books: Books, row: Mapping[str, Any]) -> bool:
     slots = books.connection.execute(
         sa.select(record.tasks.c.slots).where(record.tasks.c.task_id == row["task_id"])
     ).scalar()
-    return slots is not None and books.slots_taken(row["task_id"], payouts.TAKES_A_SLOT) >= slots
+    return slots is not None and books.slots_taken(row["task_id"], TAKES_A_SLOT) >= slots
 
 
 def _has_credit(books: Books, row: Mapping[str, Any]) -> bool:

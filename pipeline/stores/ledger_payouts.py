@@ -11,8 +11,7 @@ from typing import Any, Final
 import orjson
 
 from pipeline.model.errors import LedgerError
-from pipeline.model.money import TAKES_A_SLOT as TAKES_A_SLOT
-from pipeline.model.money import Action, decision_id
+from pipeline.model.money import TAKES_A_SLOT, Action, decision_id
 from pipeline.stores import ledger_opening as opening
 from pipeline.stores.ledger_books import SYSTEM, Books
 from pipeline.stores.ledger_credit import standing_credit

@@ -71,7 +71,8 @@ def test_text_separators_accents_and_width_fold_away(text: str) -> None:
         ("l33t 5p34k", "leetspeak"),
         ("im 3. Stock, 12345 6789年", "imestock123456789年"), ("三3天 A4", "三3天aa"),
         ("&#20320;&#x597d;&amp;", "你好"), ("w<b></b>ord <SPAN class='x'>one</span>", "wordone"),
-        ("List&lt;Item>, a &unknown; b<c", "listitemaunknownbc"), ("<p>text</p>\n<p>own</p>", "ptextppownp"),  # noqa: E501
+        ("List&lt;Item>, a &unknown; b<c", "listitemaunknownbc"),
+        ("<p>text</p>\n<p>own</p>", "ptextppownp"),
         ("先\u202e界世好你\u202c后", "先你好世界后"), ("\u202eolleh\nyou", "helloyou"),
     ],
 )  # fmt: skip
