@@ -19,7 +19,7 @@ class Peers:
     def __init__(self, known: Known, past: Past, order: Order) -> None:
         self._known, self._past, self._order = known, past, order
         self._of_task: dict[str, list[tuple[str, str]]] = {}
-        self._laid: dict[tuple[Key, int, Key, int], object] = {}
+        self._laid: dict[tuple[Key, int, Key, int], Comparison | None] = {}
 
     def of(self, key: Key, nominee: Nominee) -> tuple[list[Comparison], int]:
         """Lay peers of the accused's task and of the source's over it; and count who was asked."""
@@ -55,5 +55,4 @@ class Peers:
         if name not in self._laid:
             ours, theirs = self._known.piece(key, part), self._known.piece(peer, peer_part)
             self._laid[name] = lookalike.lay_peer(ours, theirs)
-        laid = self._laid[name]
-        return laid if isinstance(laid, Comparison) else None
+        return self._laid[name]
